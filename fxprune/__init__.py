@@ -1,0 +1,1 @@
+"""fxprune: a graph-rewriting structured-pruning compiler on torch.fx."""

@@ -1,0 +1,104 @@
+"""The errors fxprune raises: each says what, where, why and what to do."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from torch.fx import Node
+
+
+class FxpruneError(Exception):
+    """Base of all errors a user may meet.
+
+    Args:
+        message: one sentence: what went wrong.
+        node: the graph node it went wrong at, or its printed form.
+        module: path of the module that owns the node.
+        cause: why.
+        remedy: what the user can do about it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        node: Node | str | None = None,
+        module: str | None = None,
+        cause: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.node = node
+        self.module = module
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        fields = {"node": self.node, "module": self.module, "cause": self.cause, "remedy": self.remedy}
+        lines = [f"  {name:<7} {value}" for name, value in fields.items() if value]
+        return "\n".join([self.message, *lines])
+
+
+class UsageError(FxpruneError):
+    """An option or an argument that cannot be meant; the command line exits with 2."""
+
+
+class SourceError(FxpruneError):
+    """A model, tokenizer or folder that cannot be loaded."""
+
+
+class DataError(FxpruneError):
+    """A data set that cannot be read or holds no text."""
+
+
+class CaptureError(FxpruneError):
+    """A model that `torch.export` cannot turn into one graph."""
+
+
+class AnalysisError(FxpruneError):
+    """A question about groups that has no answer."""
+
+
+class RuleError(FxpruneError):
+    """An op rule that is malformed or registered twice."""
+
+
+class PassError(FxpruneError):
+    """A pass whose requirements do not hold, or which failed."""
+
+
+class PlanError(FxpruneError):
+    """A plan or budget that cannot be met, or that belongs to another model."""
+
+
+class ScoreError(FxpruneError):
+    """Importance scores a plan cannot be made from."""
+
+
+class VerifyError(FxpruneError):
+    """A proof that failed: the slim model does not compute what the plan says."""
+
+
+class DistillError(FxpruneError):
+    """A distillation run that cannot start or go on."""
+
+
+class DeployError(FxpruneError):
+    """An output that could not be written or does not match the model."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return one sentence for an unknown `name`: the nearest known names, then all of them.
+
+    >>> unknown_name("score", "talyor", ["fisher", "taylor"])
+    "unknown score 'talyor'; did you mean 'taylor'? known: fisher, taylor"
+    """
+    names = sorted(known)
+    near = get_close_matches(name, names, n=1)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r};{hint} known: {', '.join(names)}"
