@@ -1,0 +1,186 @@
+"""Which dimensions of example inputs are free, and the same inputs at another batch and length."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.export import Dim
+from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
+
+# per tensor: dimension -> Dim; nested like the kwargs; None where nothing is free
+Spec: TypeAlias = dict[int, Any] | dict[str, Any] | list[Any] | tuple[Any, ...] | None
+Dims: TypeAlias = dict[str, Spec]
+
+BATCH = "batch"
+LENGTH = "length"
+DECODER = "decoder_"
+
+
+def dynamic_shapes(
+    example_kwargs: Mapping[str, Any], *, max_batch: int | None = None, max_length: int | None = None
+) -> Dims:
+    """Name the free dimensions of `example_kwargs`, in the form `torch.export.export` takes.
+
+    Dimension 0 of every tensor that has the common batch size is `batch`. Dimension 1 of 2-D integer tensors is
+    `length` (`decoder_length` for names that start with ``decoder_``), and so is every later dimension 1 of that
+    size, as in (batch, length, 4) boxes; images are free in the batch only. `torch.export` needs sizes of at least 2
+    in the examples, that differ from one another and from the sizes of the model.
+
+    >>> ids = torch.ones(5, 13, dtype=torch.int64)
+    >>> spec = dynamic_shapes({"input_ids": ids, "pixel_values": torch.ones(5, 3, 8, 8), "return_dict": True})
+    >>> {name: {dim: free.__name__ for dim, free in (dims or {}).items()} for name, dims in spec.items()}
+    {'input_ids': {0: 'batch', 1: 'length'}, 'pixel_values': {0: 'batch'}, 'return_dict': {}}
+    """
+    batch, lengths = batch_size(example_kwargs), _lengths(example_kwargs)
+
+    def dims_of(name: str, tensor: Tensor) -> Spec:
+        dims: dict[int, Any] = {}
+        if tensor.ndim and tensor.shape[0] == batch:
+            dims[0] = Dim(BATCH, max=max_batch)
+        if tensor.ndim > 1 and (length := lengths.get((_side(name), tensor.shape[1]))):
+            dims[1] = Dim(length, max=max_length)
+        return dims or None
+
+    return {
+        name: _map(value, lambda tensor, name=name: dims_of(name, tensor)) for name, value in example_kwargs.items()
+    }
+
+
+def relaxed(dims: Dims, replacement: Any) -> Dims:
+    """Replace every free dimension but the batch by `replacement`: ``Dim.AUTO``, or None to make it static."""
+
+    def relax(spec: Any) -> Any:
+        if isinstance(spec, Mapping):
+            return {key: relax(value) for key, value in spec.items()}
+        if isinstance(spec, list | tuple):
+            return type(spec)(relax(value) for value in spec)
+        return spec if spec is None or _is_batch(spec) else replacement
+
+    return {name: relax(spec) for name, spec in dims.items()}
+
+
+def refined(dims: Dims, refusal: Exception) -> Dims | None:
+    """Return `dims` with the bounds that `torch.export` suggests in its refusal, or None if it suggests none.
+
+    A position table of 512 rows, for example, makes it suggest ``length = Dim('length', max=512)``.
+    """
+    text = str(refusal).split("\n\n")[0]  # torch's own parser trips over the traceback that follows
+    if "Suggested fixes:" not in text:
+        return None
+    try:
+        return refine_dynamic_shapes_from_suggested_fixes(text, dims)  # type: ignore[return-value]
+    except (ValueError, KeyError, AttributeError, AssertionError):
+        return None
+
+
+def resized(
+    example_kwargs: Mapping[str, Any], batch: int, length: int, dynamic_dims: Dims | None = None, seed: int = 0
+) -> dict[str, Any]:
+    """Return inputs like `example_kwargs` at another batch and length.
+
+    Entries are drawn from the examples (so token ids, boxes and pixels stay in range), positions that count up go on
+    counting, and masks are ragged: row i hides i positions, at the side where the examples hide some.
+
+    Args:
+        example_kwargs: the arguments of the model; whatever is no tensor is passed on.
+        batch: size of the `batch` dimension.
+        length: size of the `length` dimension; a `decoder_length` keeps its proportion to it.
+        dynamic_dims: from `dynamic_shapes`; computed if not given.
+        seed: of the draw.
+    """
+    dims = dynamic_dims if dynamic_dims is not None else dynamic_shapes(example_kwargs)
+    generator = torch.Generator().manual_seed(seed)
+    old = next((size for (side, size), name in _lengths(example_kwargs).items() if name == LENGTH), length)
+
+    def resize(name: str, tensor: Tensor, spec: dict[int, Any] | None) -> Tensor:
+        free = {axis: dim for axis, dim in (spec or {}).items() if dim is not None}
+        sizes = {
+            axis: batch if _is_batch(dim) else max(1, round(tensor.shape[axis] * length / old))
+            for axis, dim in free.items()
+        }
+        return _redraw(name, tensor, sizes, generator)
+
+    return {
+        name: _map(value, lambda tensor, spec, name=name: resize(name, tensor, spec), dims.get(name))
+        for name, value in example_kwargs.items()
+    }
+
+
+def batch_size(example_kwargs: Mapping[str, Any]) -> int | None:
+    """Return the size of dimension 0 that most tensors share, or None without tensors."""
+    sizes = [tensor.shape[0] for _, tensor in tensors(example_kwargs) if tensor.ndim]
+    return max(sizes, key=sizes.count) if sizes else None
+
+
+def tensors(example_kwargs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
+    """List every tensor in the arguments, nested ones included, under the name of its argument."""
+    found: list[tuple[str, Tensor]] = []
+    for name, value in example_kwargs.items():
+        _map(value, lambda tensor, name=name: found.append((name, tensor)))
+    return found
+
+
+def _lengths(example_kwargs: Mapping[str, Any]) -> dict[tuple[str, int], str]:
+    """Return (side, size) -> name of the length, one for each size of dimension 1 of a 2-D integer tensor."""
+    names: dict[tuple[str, int], str] = {}
+    for name, tensor in tensors(example_kwargs):
+        if tensor.ndim != 2 or tensor.is_floating_point() or tensor.dtype == torch.bool:
+            continue
+        side, size = _side(name), tensor.shape[1]
+        first = all(other != side for other, _ in names)
+        names.setdefault((side, size), f"{side}{LENGTH}" if first else f"{name}_{LENGTH}")
+    return names
+
+
+def _is_batch(dim: Any) -> bool:
+    return getattr(dim, "__name__", None) == BATCH
+
+
+def _side(name: str) -> str:
+    return DECODER if name.startswith(DECODER) else ""
+
+
+def _map(value: Any, function: Callable[..., Any], *specs: Any) -> Any:
+    """Apply `function` to the tensors in nested lists, tuples and dicts, beside the spec of the same place."""
+    if isinstance(value, Tensor):
+        return function(value, *specs)
+    if isinstance(value, Mapping):
+        return {key: _map(item, function, *(spec and spec[key] for spec in specs)) for key, item in value.items()}
+    if isinstance(value, list | tuple) and value:
+        return type(value)(
+            _map(item, function, *(spec and spec[place] for spec in specs)) for place, item in enumerate(value)
+        )
+    return value if specs else None
+
+
+def _redraw(name: str, tensor: Tensor, sizes: dict[int, int], generator: torch.Generator) -> Tensor:
+    """Return `tensor` with the dimensions of `sizes` at new sizes, its entries drawn anew."""
+    if not sizes:
+        return tensor.clone()
+    rows = torch.randint(tensor.shape[0], (sizes.get(0, tensor.shape[0]),), generator=generator).to(tensor.device)
+    if 1 not in sizes:
+        drawn = tensor[rows]
+        scale = torch.rand(len(rows), *[1] * (tensor.ndim - 1), generator=generator).to(tensor.device) + 0.5
+        return (drawn * scale).to(tensor.dtype) if tensor.is_floating_point() else drawn
+    columns = torch.randint(tensor.shape[1], (len(rows), sizes[1]), generator=generator).to(tensor.device)
+    if "mask" in name and tensor.ndim == 2:
+        return _ragged_mask(tensor, len(rows), sizes[1])
+    if "position" in name and tensor.ndim == 2 and _counts_up(tensor):
+        return (tensor[0, 0] + torch.arange(sizes[1], device=tensor.device)).to(tensor.dtype).repeat(len(rows), 1)
+    return tensor[rows[:, None], columns].contiguous()
+
+
+def _ragged_mask(example: Tensor, batch: int, length: int) -> Tensor:
+    """Return (batch, length) where row i hides i positions (at most all but one), at the example's padded side."""
+    hidden = torch.arange(batch, device=example.device)[:, None] % length
+    place = torch.arange(length, device=example.device)[None]
+    left = bool((example[:, 0] == 0).any()) and not bool((example[:, -1] == 0).any())
+    shown = place >= hidden if left else place < length - hidden
+    return shown.to(example.dtype)
+
+
+def _counts_up(tensor: Tensor) -> bool:
+    return tensor.shape[1] > 1 and bool((tensor.diff(dim=1) == 1).all())
