@@ -1,0 +1,37 @@
+# make demo: distil the embedded model and print the table; make test: the quick tests. Both set up by themselves.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+TYPING := build/typing
+
+.DEFAULT_GOAL := test
+.PHONY: setup demo test test-slow check bench
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt Makefile
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/fxprune distill --model demo --dataset demo --target-params 25% --output out/demo --overwrite
+
+# one thread a worker: the tests are many small models, and threads of several workers would only wait for each other
+test: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal
+
+test-slow: $(STAMP)
+	$(BIN)/pytest -q -m slow
+
+# mypy reads no import hook of an editable install: it gets the installed layout as a tree of links
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	rm -rf $(TYPING) && mkdir -p $(TYPING)/fxprune
+	ln -s $(CURDIR)/fxprune/* $(CURDIR)/passes $(CURDIR)/cli $(TYPING)/fxprune/
+	cd $(TYPING) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache
+
+bench: $(STAMP)
+	set -e; for script in benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
