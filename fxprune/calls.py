@@ -1,0 +1,95 @@
+"""Reading a graph node as a `Call`: its tensors as shapes, its arguments by name."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+from torch.fx import Node
+
+from fxprune.rules import Call, parameters_of
+from fxprune.rules.table import Shape
+from fxprune.sizes import size_from
+
+
+def shape_of(value: object) -> Shape:
+    """Return the traced shape of a tensor, with symbolic sizes."""
+    assert isinstance(value, torch.Tensor)
+    return tuple(size if type(size) is int else size_from(size) for size in value.shape)
+
+
+def is_tensor(node: object) -> bool:
+    """Tell whether `node` stands for one tensor."""
+    return isinstance(node, Node) and isinstance(node.meta.get("val"), torch.Tensor)
+
+
+def results_of(node: Node) -> list[torch.Tensor] | None:
+    """Return the traced result tensors of `node`; None when it yields none (a size, an assertion)."""
+    value = node.meta.get("val")
+    if isinstance(value, torch.Tensor):
+        return [value]
+    if isinstance(value, (list, tuple)) and value and all(isinstance(item, torch.Tensor) for item in value):
+        return list(value)
+    return None
+
+
+def bound_arguments(node: Node) -> dict[str, Any]:
+    """Return the arguments of a call by schema name, defaults filled in."""
+    assert isinstance(node.target, OpOverload)
+    bound: dict[str, Any] = {}
+    for position, (name, _, default) in enumerate(parameters_of(node.target)):
+        bound[name] = node.args[position] if position < len(node.args) else node.kwargs.get(name, default)
+    return bound
+
+
+def operand_nodes(node: Node) -> list[Node | None]:
+    """Return the tensor operands in schema order, lists flattened, None where an optional one is absent."""
+    assert isinstance(node.target, OpOverload)
+    operands: list[Node | None] = []
+    for position, (name, takes_tensors, _) in enumerate(parameters_of(node.target)):
+        if not takes_tensors:
+            continue
+        value = node.args[position] if position < len(node.args) else node.kwargs.get(name)
+        if isinstance(value, (list, tuple)):
+            operands.extend(item if isinstance(item, Node) else None for item in value)
+        else:
+            operands.append(value if isinstance(value, Node) else None)
+    return operands
+
+
+def call_of(node: Node, operands: list[Node | None], results: list[torch.Tensor]) -> Call:
+    """Return `node` with every tensor replaced by its shape."""
+    assert isinstance(node.target, OpOverload)
+    shapes = [None if operand is None else shape_of(operand.meta["val"]) for operand in operands]
+    return Call(node.target, bound_arguments(node), shapes, [shape_of(value) for value in results])
+
+
+def module_of(node: Node) -> str:
+    """Return the path of the module that owns `node`, e.g. ``encoder.layer.3.attention``."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return str(list(stack.values())[-1][0]) if stack else ""
+
+
+def source_of(node: Node) -> str:
+    """Return the line of model code that made `node`: ``file.py:175  query(x).view(...)``."""
+    lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]
+    where = [i for i, line in enumerate(lines) if line.startswith("File ") and "/torch/nn/" not in line]
+    if not where:
+        return ""
+    _, path, rest = lines[where[-1]].split('"', 2)
+    number = rest.removeprefix(", line ").partition(",")[0]
+    code = lines[where[-1] + 1] if where[-1] + 1 < len(lines) else ""
+    return f"{path.rpartition('/')[2]}:{number}  {code}"
+
+
+def is_item(node: Node) -> bool:
+    """Tell whether `node` takes one result of an op with several."""
+    return node.target is operator.getitem and isinstance(node.args[0], Node)
+
+
+def parameter_nodes(graph: torch.fx.Graph) -> Iterator[Node]:
+    """Yield the nodes that read a parameter or buffer."""
+    return (node for node in graph.nodes if node.op == "get_attr" and is_tensor(node))

@@ -1,0 +1,206 @@
+"""Capture: any traceable model becomes one ATen graph with free batch and sequence sizes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+from torch.fx import Graph, GraphModule, Node
+from torch.utils._pytree import tree_map_only
+
+from fxprune.errors import CaptureError
+from fxprune.shapes import Dims, batch_size, dynamic_shapes, refined, relaxed, resized
+from fxprune.traced import Provenance, Traced, build, tied_names
+
+
+def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
+    """Capture `model` as a graph that is called like it and returns the same structure.
+
+    Args:
+        model: any module `torch.export` can trace; it is copied, never changed.
+        example_kwargs: keyword arguments of its forward; dimension 0 of every tensor is the batch, dimension 1 of
+            2-D integer tensors the sequence, and both stay free.
+    Returns:
+        A graph in evaluation mode with the values and names of the model's own parameters, tied ones tied.
+    Raises:
+        CaptureError: the model cannot be traced; the error names the module and the source line that stopped it.
+    """
+    with torch.no_grad():
+        owned = _private_copy(model)
+        kwargs = traceable(example_kwargs)
+        _check_arguments(owned, kwargs)
+        with _quiet():
+            program, rung, dims = _climb(owned, kwargs)
+            return _plain(program, owned, Provenance(rung=rung, dynamic=dims))
+
+
+def traceable(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return contiguous copies of the examples, with a batch of at least two: a size of one would be baked in."""
+    kwargs = tree_map_only(Tensor, lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), dict(example_kwargs))
+    if batch_size(kwargs) == 1:
+        kwargs = tree_map_only(Tensor, lambda t: t.repeat(3, *[1] * (t.ndim - 1)) if t.ndim and t.shape[0] == 1 else t, kwargs)
+    return kwargs
+
+
+def _private_copy(model: nn.Module) -> nn.Module:
+    owned = copy.deepcopy(model).eval()
+    for module in owned.modules():
+        config = getattr(module, "config", None)
+        if hasattr(config, "use_cache"):
+            config.use_cache = False  # a cache is an output no rule can follow
+    return owned
+
+
+def _check_arguments(model: nn.Module, kwargs: Mapping[str, Any]) -> None:
+    try:
+        inspect.signature(model.forward).bind(**kwargs)
+    except TypeError as error:
+        raise CaptureError(
+            f"the example inputs do not fit {type(model).__name__}.forward",
+            cause=error,
+            remedy=f"pass keyword arguments of forward{inspect.signature(model.forward)}"[:300],
+        ) from error
+
+
+def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, str, Dims]:
+    """Try from the freest sizes to fixed ones; report the rung that held."""
+    named = dynamic_shapes(kwargs)
+    rungs: list[tuple[str, Dims, bool]] = [
+        ("named", named, False),
+        ("named, deferred checks", named, True),
+        ("automatic", relaxed(named, Dim.AUTO), True),
+        ("fixed length", relaxed(named, None), False),
+    ]
+    failures: list[Exception] = []
+    for name, dims, deferred in rungs:
+        for _ in range(3):  # a refusal may suggest bounds, such as the rows of a position table
+            try:
+                return _export(model, kwargs, dims, deferred), name, dims
+            except Exception as error:  # noqa: BLE001  torch.export raises UserError, AssertionError, RuntimeError, ...
+                failures.append(error)
+                bounded = refined(dims, error)
+            if bounded is None or bounded == dims:
+                break
+            dims = bounded
+    raise _explained(model, failures) from failures[0]
+
+
+def _export(model: nn.Module, kwargs: dict[str, Any], dims: Dims, deferred: bool) -> ExportedProgram:
+    return torch.export.export(
+        model, (), kwargs, strict=False, dynamic_shapes=dims, prefer_deferred_runtime_asserts_over_guards=deferred
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from printing partial graphs: what matters of them is in the error."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+
+
+def _explained(model: nn.Module, failures: list[Exception]) -> CaptureError:
+    """Turn what `torch.export` raised into one error with module and source line."""
+    error = failures[-1]
+    where = next((found for failure in reversed(failures) if (found := _user_frame(model, failure))), None)
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return CaptureError(
+        f"{type(model).__name__} cannot be captured as one graph",
+        node=where[1] if where else None,
+        module=where[0] if where else None,
+        cause=f"{type(error).__name__}: {text[:300]}",
+        remedy="values of tensors may not decide what is computed: rewrite that line, or choose options of the model that avoid it",
+    )
+
+
+def _user_frame(model: nn.Module, error: Exception) -> tuple[str, str] | None:
+    """Return (module path, source line) of the innermost frame of the model's own code."""
+    paths = {id(module): name for name, module in model.named_modules()}
+    found, module, step = None, "", error.__traceback__
+    while step is not None:
+        frame = step.tb_frame
+        owner = frame.f_locals.get("self")
+        module = paths.get(id(owner), module)
+        file = frame.f_code.co_filename
+        if "/torch/" not in file and "/fxprune/" not in file and paths.get(id(owner)) is not None:
+            line = _source_line(file, step.tb_lineno)
+            found = (module, f"{file.rpartition('/')[2]}:{step.tb_lineno}  {line}")
+        step = step.tb_next
+    return found
+
+
+def _source_line(file: str, number: int) -> str:
+    import linecache
+
+    return linecache.getline(file, number).strip()
+
+
+def _plain(program: ExportedProgram, model: nn.Module, provenance: Provenance) -> Traced:
+    """Copy the program's graph into a module of our own, without guards, hooks and duplicate names."""
+    exported = program.module(check_guards=False)
+    names = tied_names((*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)))
+    persistent = set(model.state_dict())
+    tensors: dict[str, Tensor] = {}
+    seen: dict[int, str] = {}
+    graph = _copied(exported, lambda name, tensor: _canonical(name, tensor, tensors, seen))
+    aliases = {name: tuple(names[key]) for key, name in seen.items() if len(names.get(key, ())) > 1}
+    recomputed = frozenset(name for name in tensors if name not in persistent)
+    provenance = Provenance(aliases=aliases, recomputed=recomputed, rung=provenance.rung, dynamic=provenance.dynamic)
+    return build(graph, tensors, provenance)
+
+
+def _canonical(name: str, tensor: Tensor, tensors: dict[str, Tensor], seen: dict[int, str]) -> str:
+    """One name for one tensor: tied parameters are one node."""
+    canonical = seen.setdefault(id(tensor), name)
+    tensors.setdefault(canonical, tensor)
+    return canonical
+
+
+def _copied(exported: GraphModule, canonical: Callable[[str, Tensor], str]) -> Graph:
+    graph = Graph()
+    copies: dict[Node, Node] = {}
+    readers: dict[str, Node] = {}
+    for node in exported.graph.nodes:
+        if node.op == "get_attr" and not node.users:
+            continue
+        if node.op == "call_module" or _is_assertion(node):
+            continue
+        if node.op == "get_attr":
+            value = _attribute(exported, str(node.target))
+            target = canonical(str(node.target), value) if isinstance(value, Tensor) else str(node.target)
+            if target not in readers:
+                readers[target] = graph.node_copy(node, copies.__getitem__)
+                readers[target].target = target
+            copies[node] = readers[target]
+        else:
+            copies[node] = graph.node_copy(node, copies.__getitem__)
+    graph._codegen = copy.deepcopy(exported.graph._codegen)
+    graph.lint()
+    return graph
+
+
+def _is_assertion(node: Node) -> bool:
+    return node.target is torch.ops.aten._assert_tensor_metadata.default
+
+
+def _attribute(module: nn.Module, path: str) -> object:
+    found: object = module
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+__all__ = ["capture", "resized", "traceable"]

@@ -1,0 +1,258 @@
+"""Axis inference: walk the graph once, apply the rule of each op, let unification find what is coupled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch._ops import OpOverload
+from torch.fx import GraphModule, Node
+
+from fxprune.axes import Axis, Concat, Factor, UnifyError, factors_of, fresh, size_of, unify
+from fxprune.calls import call_of, is_item, module_of, operand_nodes, results_of, shape_of, source_of
+from fxprune.rules import Applied, applied
+from fxprune.rules.notation import Name, Operand, Pattern, Product, RuleText, names_of, parse, parse_pattern
+from fxprune.rules.table import Shape
+from fxprune.sizes import Size, divide, product
+
+Axes = tuple[Axis, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """Why a group may not be cut, and what said so."""
+
+    reason: str
+    node: str = ""
+    module: str = ""
+    source: str = ""
+
+    def __str__(self) -> str:
+        where = ", ".join(part for part in (self.node, self.module) if part)
+        return f"{self.reason} at {where}" if where else self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """An integer argument of `node` that must equal the size of `axis`."""
+
+    node: Node
+    argument: str
+    index: int | None
+    axis: Axis
+
+
+@dataclass(slots=True)
+class Inferred:
+    """What the walk found: the axes of every tensor, and where sizes stand as literals."""
+
+    axes: dict[Node, list[Axes]] = field(default_factory=dict)  # one entry a result
+    tensors: dict[str, Axes] = field(default_factory=dict)  # parameters and buffers, by canonical name
+    literals: list[Literal] = field(default_factory=list)
+    freezes: list[tuple[Axis, str, Node]] = field(default_factory=list)
+    roles: list[tuple[Axis, str]] = field(default_factory=list)
+
+    def of(self, node: Node) -> Axes:
+        """Return the axes of a node with one result."""
+        return self.axes[node][0]
+
+    def freeze(self, axis: Axis, reason: str, node: Node) -> None:
+        """Forbid to cut anything on `axis`."""
+        if axis:
+            self.freezes.append((axis, reason, node))
+
+
+def infer(gm: GraphModule, *, free_outputs: bool = False) -> Inferred:
+    """Infer the axes of every tensor in `gm`.
+
+    Args:
+        gm: a captured graph; every tensor node carries its traced value in ``meta["val"]``.
+        free_outputs: whether the dimensions of the outputs may be cut (not the vocabulary of logits, but an
+            encoder's hidden state).
+    """
+    found = Inferred()
+    for node in gm.graph.nodes:
+        if node.op == "output":
+            if not free_outputs:
+                _freeze_all(found, node.all_input_nodes, "model output", node)
+        elif node.op == "get_attr":
+            _read_tensor(found, node)
+        elif node.op == "placeholder":
+            if isinstance(node.meta.get("val"), torch.Tensor):
+                found.axes[node] = [_fresh_axes(shape_of(node.meta["val"]))]
+                _freeze_all(found, [node], "model input", node)
+        elif is_item(node) and node.args[0] in found.axes:
+            found.axes[node] = [found.axes[node.args[0]][node.args[1]]]
+        else:
+            _visit(found, node)
+    return found
+
+
+def _fresh_axes(shape: Shape) -> Axes:
+    return tuple(fresh(size) for size in shape)
+
+
+def _read_tensor(found: Inferred, node: Node) -> None:
+    value = node.meta.get("val")
+    if isinstance(value, torch.Tensor):
+        name = str(node.target)
+        if name not in found.tensors:
+            found.tensors[name] = _fresh_axes(shape_of(value))
+        found.axes[node] = [found.tensors[name]]
+
+
+def _freeze_all(found: Inferred, nodes: list[Node], reason: str, at: Node) -> None:
+    for node in nodes:
+        for axes in found.axes.get(node, []):
+            for axis in axes:
+                found.freeze(axis, reason, at)
+
+
+def _visit(found: Inferred, node: Node) -> None:
+    results = results_of(node)
+    inputs = [operand for operand in node.all_input_nodes if operand in found.axes]
+    if results is None:
+        return
+    if not isinstance(node.target, OpOverload):
+        _without_rule(found, node, inputs, results)
+        return
+    operands = operand_nodes(node)
+    rule = applied(call_of(node, operands, results))
+    if rule is None:
+        _without_rule(found, node, inputs, results)
+        return
+    shapes = [shape_of(value) for value in results]
+    found.axes[node] = _Application(found, node, rule, [None if o is None else found.of(o) for o in operands], shapes).run()
+
+
+def _without_rule(found: Inferred, node: Node, inputs: list[Node], results: list[torch.Tensor]) -> None:
+    """An op nobody described: everything it touches stays whole."""
+    found.axes[node] = [_fresh_axes(shape_of(value)) for value in results]
+    _freeze_all(found, [*inputs, node], f"no rule for {node.target}", node)
+
+
+class _Application:
+    """One rule applied to one node: names are bound to axes, operand by operand."""
+
+    def __init__(
+        self, found: Inferred, node: Node, rule: Applied, operands: list[Axes | None], shapes: list[Shape]
+    ) -> None:
+        self.found, self.node, self.rule = found, node, rule
+        self.operands, self.shapes = operands, shapes
+        self.text: RuleText = parse(rule.text)
+        self.env: dict[str, Axis] = {}
+        self.sizes: dict[str, Size] = dict(rule.sizes)
+
+    def run(self) -> list[Axes]:
+        """Unify what the rule says is equal; return the axes of the results."""
+        pairs = [pair for operand, axes in zip(self.text.operands, self.operands, strict=False) for pair in _match(operand, axes)]
+        brackets = []
+        for pattern, axis in pairs:
+            if type(pattern) is Name:
+                self._bind(pattern.name, axis)
+            elif isinstance(pattern, Product) and not pattern.parts:
+                continue
+            else:
+                brackets.append((pattern, axis))
+        self._learn_sizes(brackets)
+        for pattern, axis in brackets:
+            self._unify(self._build(pattern), axis)
+        results = [self._result(operand, shape) for operand, shape in zip(self._result_texts(), self.shapes, strict=True)]
+        self._record()
+        return results
+
+    def _bind(self, name: str, axis: Axis) -> None:
+        known = self.env.get(name)
+        if not known:
+            self.env[name] = axis
+        elif axis:  # an axis of size one is broadcast
+            self._unify(known, axis)
+
+    def _unify(self, left: Axis, right: Axis) -> None:
+        try:
+            unify(left, right)
+        except UnifyError as error:
+            for axis in (left, right):
+                self.found.freeze(axis, error.message, self.node)
+
+    def _learn_sizes(self, brackets: list[tuple[Pattern, Axis]]) -> None:
+        """Sizes of the names inside brackets: from the results, or as what is left of a product."""
+        for operand, shape in zip(self._result_texts(), self.shapes, strict=True):
+            for pattern, size in zip(reversed(operand.dims), reversed(shape), strict=False):
+                if type(pattern) is Name and pattern.name not in self.env:
+                    self.sizes.setdefault(pattern.name, size)
+        for pattern, axis in brackets:
+            unknown = [name for name in names_of(pattern) if name not in self.env and name not in self.sizes]
+            if isinstance(pattern, Product) and len(unknown) == 1:
+                known = product([self._size(name) for name in names_of(pattern) if name != unknown[0]])
+                self.sizes[unknown[0]] = divide(size_of(axis), known) or 1
+
+    def _size(self, name: str) -> Size:
+        return self.sizes[name] if name in self.sizes else size_of(self.env[name])
+
+    def _build(self, pattern: Pattern) -> Axis:
+        if isinstance(pattern, Name):
+            if pattern.name not in self.env:
+                self.env[pattern.name] = fresh(self.sizes[pattern.name])
+            return self.env[pattern.name]
+        parts = tuple(self._build(part) for part in pattern.parts)
+        if isinstance(pattern, Product):
+            return tuple(term for part in parts for term in part)
+        return (Concat(parts),)
+
+    def _result_texts(self) -> list[Operand]:
+        """An op that returns a list has one text for all of its results, or one each."""
+        texts = list(self.text.results)
+        return texts if len(texts) == len(self.shapes) else texts * len(self.shapes)
+
+    def _result(self, operand: Operand, shape: Shape) -> Axes:
+        leading = len(shape) - len(operand.dims)
+        axes = [self.env.get(f"...{leading - i}", ()) for i in range(leading)]
+        axes += [self._build(pattern) for pattern in operand.dims]
+        return tuple(axes)
+
+    def _record(self) -> None:
+        """Keep what outlives the rule: what is frozen, which literals follow, what names mean."""
+        for name in sorted(self.text.never_cut):
+            self.found.freeze(self.env.get(name, ()), self.rule.reason, self.node)
+        for argument, patterns in self.rule.literals.items():
+            single = isinstance(patterns, str)
+            for index, pattern in enumerate([patterns] if single else patterns):
+                if pattern is not None:
+                    axis = self._build(parse_pattern(pattern))
+                    self.found.literals.append(Literal(self.node, argument, None if single else index, axis))
+        for name, role in self.rule.roles.items():
+            if axis := self.env.get(name, ()):
+                self.found.roles.append((axis, role))
+
+
+def _match(operand: Operand, axes: Axes | None) -> list[tuple[Pattern, Axis]]:
+    """Lay a text operand over the axes of a tensor, from the right; leading ones get numbered names."""
+    if axes is None or (not operand.dims and not operand.leading):
+        return []
+    leading = len(axes) - len(operand.dims)
+    pairs: list[tuple[Pattern, Axis]] = []
+    for position, axis in enumerate(axes):
+        pairs.append((_leading(leading - position) if position < leading else operand.dims[position - leading], axis))
+    return pairs
+
+
+_LEADING = [Name(f"...{i}") for i in range(64)]
+
+
+def _leading(distance: int) -> Name:
+    return _LEADING[distance]
+
+
+def frozen_factors(found: Inferred) -> dict[Factor, Frozen]:
+    """Return the frozen factors, each with the first reason."""
+    first: dict[Factor, tuple[str, Node]] = {}
+    for axis, reason, node in found.freezes:
+        for factor in factors_of(axis):
+            if type(factor.size) is int:
+                first.setdefault(factor, (reason, node))
+    return {factor: _frozen(*why) for factor, why in first.items()}
+
+
+def _frozen(reason: str, node: Node) -> Frozen:
+    return Frozen(reason=reason, node=node.name, module=module_of(node), source=source_of(node))

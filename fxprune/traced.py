@@ -1,0 +1,95 @@
+"""The captured model: a plain `fx.GraphModule` that is called like the model it came from."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import Graph, GraphModule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What a graph cannot say of the model it came from."""
+
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # canonical name -> all names of a tensor
+    recomputed: frozenset[str] = frozenset()  # buffers no state dict holds: the model computes them from its config
+    rung: str = "named"  # how free the captured sizes are
+    dynamic: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Traced(GraphModule):
+    """A captured model. Call it with the keyword arguments it was captured with, at any batch and length."""
+
+    @property
+    def provenance(self) -> Provenance:
+        """Names, ties and capture facts; survives copies."""
+        found: Provenance = self.meta["provenance"]
+        return found
+
+    def num_parameters(self) -> int:
+        """Count the parameters, tied ones once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def build(graph: Graph, tensors: Mapping[str, Tensor], provenance: Provenance) -> Traced:
+    """Make a `Traced` of `graph`, with `tensors` registered under all their names."""
+    traced = Traced(nn.Module(), Graph())
+    for canonical, tensor in tensors.items():
+        for name in provenance.aliases.get(canonical, (canonical,)):
+            register(traced, name, tensor, persistent=canonical not in provenance.recomputed)
+    traced.graph = graph
+    traced.meta["provenance"] = provenance
+    return traced
+
+
+def register(root: nn.Module, name: str, tensor: Tensor, *, persistent: bool = True) -> None:
+    """Register a parameter or buffer under a dotted name, making the modules on the way."""
+    *path, leaf = name.split(".")
+    owner = root
+    for part in path:
+        if part not in owner._modules:
+            owner.add_module(part, nn.Module())
+        owner = owner._modules[part]  # type: ignore[assignment]
+    if isinstance(tensor, nn.Parameter):
+        owner.register_parameter(leaf, tensor)
+    else:
+        owner.register_buffer(leaf, tensor, persistent=persistent)
+
+
+def replace_tensor(traced: GraphModule, name: str, tensor: Tensor) -> None:
+    """Put `tensor` in the place of `name`, under all the names it is tied to."""
+    for alias in aliases_of(traced, name):
+        path, _, leaf = alias.rpartition(".")
+        owner = traced.get_submodule(path)
+        (owner._parameters if isinstance(tensor, nn.Parameter) else owner._buffers)[leaf] = tensor  # type: ignore[assignment]
+
+
+def aliases_of(traced: GraphModule, name: str) -> tuple[str, ...]:
+    """Return all names of the tensor whose canonical name is `name`."""
+    return traced.meta["provenance"].aliases.get(name, (name,))
+
+
+def tensor_of(traced: GraphModule, name: str) -> Tensor:
+    """Return the parameter or buffer called `name`."""
+    path, _, leaf = name.rpartition(".")
+    value = getattr(traced.get_submodule(path), leaf)
+    assert isinstance(value, Tensor)
+    return value
+
+
+def tied_names(tensors: Iterator[tuple[str, Tensor]]) -> dict[int, list[str]]:
+    """Group names by the tensor object behind them."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for name, tensor in tensors:
+        names[id(tensor)].append(name)
+    return names
+
+
+def example_tensors(traced: GraphModule) -> list[torch.Tensor]:
+    """Return the traced (fake) values of the inputs, in order."""
+    return [node.meta["val"] for node in traced.graph.nodes if node.op == "placeholder"]
