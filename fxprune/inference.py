@@ -122,7 +122,9 @@ def _visit(found: Inferred, node: Node) -> None:
         _without_rule(found, node, inputs, results)
         return
     shapes = [shape_of(value) for value in results]
-    found.axes[node] = _Application(found, node, rule, [None if o is None else found.of(o) for o in operands], shapes).run()
+    found.axes[node] = _Application(
+        found, node, rule, [None if o is None else found.of(o) for o in operands], shapes
+    ).run()
 
 
 def _without_rule(found: Inferred, node: Node, inputs: list[Node], results: list[torch.Tensor]) -> None:
@@ -145,7 +147,11 @@ class _Application:
 
     def run(self) -> list[Axes]:
         """Unify what the rule says is equal; return the axes of the results."""
-        pairs = [pair for operand, axes in zip(self.text.operands, self.operands, strict=False) for pair in _match(operand, axes)]
+        pairs = [
+            pair
+            for operand, axes in zip(self.text.operands, self.operands, strict=False)
+            for pair in _match(operand, axes)
+        ]
         brackets = []
         for pattern, axis in pairs:
             if type(pattern) is Name:
@@ -157,7 +163,9 @@ class _Application:
         self._learn_sizes(brackets)
         for pattern, axis in brackets:
             self._unify(self._build(pattern), axis)
-        results = [self._result(operand, shape) for operand, shape in zip(self._result_texts(), self.shapes, strict=True)]
+        results = [
+            self._result(operand, shape) for operand, shape in zip(self._result_texts(), self.shapes, strict=True)
+        ]
         self._record()
         return results
 
@@ -221,6 +229,8 @@ class _Application:
                 if pattern is not None:
                     axis = self._build(parse_pattern(pattern))
                     self.found.literals.append(Literal(self.node, argument, None if single else index, axis))
+        for name in self.text.normalised:
+            self.found.roles.append((self.env.get(name, ()), "hidden"))
         for name, role in self.rule.roles.items():
             if axis := self.env.get(name, ()):
                 self.found.roles.append((axis, role))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ class Provenance:
 
 class Traced(GraphModule):
     """A captured model. Call it with the keyword arguments it was captured with, at any batch and length."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Traced:
+        with warnings.catch_warnings():  # torch copies its own pytree specs in a way it has deprecated
+            warnings.simplefilter("ignore", FutureWarning)
+            copied: Traced = super().__deepcopy__(memo)
+        return copied
 
     @property
     def provenance(self) -> Provenance:

@@ -1,0 +1,23 @@
+"""Rewrite passes over captured graphs, and the lists that say in which order they run."""
+
+from fxprune.passes.base import Pass, PassResult, run_passes
+from fxprune.passes.dead_code import DeadCode
+from fxprune.passes.dropout_mode import DropoutMode
+from fxprune.passes.explicit_sizes import ExplicitSizes
+from fxprune.passes.pin_defaults import PinDefaults
+from fxprune.passes.slice_units import SliceUnits
+
+__all__ = [
+    "CANONICAL",
+    "DeadCode",
+    "DropoutMode",
+    "ExplicitSizes",
+    "Pass",
+    "PassResult",
+    "PinDefaults",
+    "SliceUnits",
+    "run_passes",
+]
+
+# after capture, before analysis
+CANONICAL: list[Pass] = [DeadCode(), PinDefaults(), ExplicitSizes()]

@@ -43,7 +43,9 @@ def einsum(call: Call) -> Applied:
     """The notation is einsum's own, with names instead of letters."""
     equation = call["equation"].replace(" ", "")
     left, arrow, right = equation.partition("->")
-    if not arrow or any(len(set(term)) != len(term.replace("...", ".")) for term in left.split(",") if "..." not in term):
+    if not arrow or any(
+        len(set(term)) != len(term.replace("...", ".")) for term in left.split(",") if "..." not in term
+    ):
         return opaque(call, f"einsum {equation!r}")
     return Applied(f"{', '.join(map(_spell, left.split(',')))} -> {_spell(right)}")
 
@@ -67,7 +69,9 @@ def over_one(call: Call) -> Applied:
     return Applied(text(before, to=[after]), reason=f"{call.op.__name__.partition('.')[0]} runs over it")
 
 
-@shape_rule(aten.sum.dim_IntList, aten.mean.dim, aten.var.correction, aten.std.correction, aten.linalg_vector_norm.default)
+@shape_rule(
+    aten.sum.dim_IntList, aten.mean.dim, aten.var.correction, aten.std.correction, aten.linalg_vector_norm.default
+)
 def reduce(call: Call) -> Applied:
     """A sum over d is ``a d -> a``; a mean is taken over what is kept, ``a d~ -> a``."""
     dims = names(len(call.x))
@@ -83,7 +87,9 @@ def _as_list(value: int | list[int]) -> list[int]:
     return [value] if isinstance(value, int) else list(value)
 
 
-@shape_rule(aten.amax.default, aten.amin.default, aten.max.dim, aten.min.dim, aten.any.dim, aten.all.dim, aten.argmax.default)
+@shape_rule(
+    aten.amax.default, aten.amin.default, aten.max.dim, aten.min.dim, aten.any.dim, aten.all.dim, aten.argmax.default
+)
 def extremum(call: Call) -> Applied:
     """``a d! -> a``: the largest one may be the one that was cut."""
     dims = names(len(call.x))
@@ -95,7 +101,12 @@ def extremum(call: Call) -> Applied:
 
 
 @shape_rule(
-    aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv1d.padding, aten.conv2d.padding, aten.conv3d.padding
+    aten.conv1d.default,
+    aten.conv2d.default,
+    aten.conv3d.default,
+    aten.conv1d.padding,
+    aten.conv2d.padding,
+    aten.conv3d.padding,
 )
 def convolution(call: Call) -> Applied:
     """``n c x!, o c k!, o? -> n o y!``; one filter a channel when there are as many groups as channels."""
@@ -159,13 +170,20 @@ def index_select(call: Call) -> Applied:
 def constant(call: Call) -> Applied:
     """Every position holds the same value, so a literal size may follow whatever it meets."""
     dims = names(len(call.out))
-    literals = [name if isinstance(value, int) and value != 1 else None for name, value in zip(dims, call["size"], strict=True)]
+    literals = [
+        name if isinstance(value, int) and value != 1 else None for name, value in zip(dims, call["size"], strict=True)
+    ]
     operands = [names(len(shape), "other") for shape in call.operands if shape is not None]
     return Applied(text(*operands, to=[dims]), literals={"size": literals})
 
 
 @shape_rule(
-    aten.arange.default, aten.arange.start, aten.arange.start_step, aten.linspace.default, aten.eye.default, aten.tril.default
+    aten.arange.default,
+    aten.arange.start,
+    aten.arange.start_step,
+    aten.linspace.default,
+    aten.eye.default,
+    aten.tril.default,
 )
 def counted(call: Call) -> Applied:
     """Every position holds its own value, computed from where it stands."""

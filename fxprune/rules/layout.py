@@ -108,7 +108,12 @@ def _view_literals(call: Call, after: list[list[str]]) -> tuple[dict[str, list[s
 
 
 @shape_rule(
-    aten.permute.default, aten.transpose.int, aten.t.default, aten.numpy_T.default, aten.movedim.int, aten.swapaxes.default
+    aten.permute.default,
+    aten.transpose.int,
+    aten.t.default,
+    aten.numpy_T.default,
+    aten.movedim.int,
+    aten.swapaxes.default,
 )
 def permute(call: Call) -> Applied:
     """``a b c -> a c b``: computed by doing the same to a list of positions."""
@@ -145,7 +150,9 @@ def expand(call: Call) -> Applied:
     old = ["1" if size == 1 else name for size, name in zip(call.x, new[len(new) - len(call.x) :], strict=True)]
     other = [[]] if len(call.operands) > 1 else []
     given = call.arguments.get("size")
-    literals = {} if given is None else {"size": [_follows(value, name) for value, name in zip(given, new, strict=True)]}
+    literals = (
+        {} if given is None else {"size": [_follows(value, name) for value, name in zip(given, new, strict=True)]}
+    )
     if other:
         return Applied(text(old, new, to=[new]))
     return Applied(text(old, to=[new]), literals=literals)

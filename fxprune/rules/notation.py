@@ -1,13 +1,13 @@
 """The notation of op rules: einsum-like text that says what an op does to axes.
 
-    "... i, o i, o? -> ... o"            operands, separated by commas, then results
-    "a (x + y), b -> a x, a y"           a product of names, or a concat of them, in brackets
+"... i, o i, o? -> ... o"            operands, separated by commas, then results
+"a (x + y), b -> a x, a y"           a product of names, or a concat of them, in brackets
 
-    ...   any leading dimensions, broadcast against each other
-    1     a dimension of size one
-    o?    the operand may be absent
-    v!    never cut: the op treats its positions as different, or picks them by data
-    d~    normalised over d: the values move when d is cut, the meaning does not
+...   any leading dimensions, broadcast against each other
+1     a dimension of size one
+o?    the operand may be absent
+v!    never cut: the op treats its positions as different, or picks them by data
+d~    normalised over d: the values move when d is cut, the meaning does not
 """
 
 from __future__ import annotations

@@ -44,9 +44,13 @@ def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
 
 def traceable(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """Return contiguous copies of the examples, with a batch of at least two: a size of one would be baked in."""
-    kwargs = tree_map_only(Tensor, lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), dict(example_kwargs))
+    kwargs = tree_map_only(
+        Tensor, lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), dict(example_kwargs)
+    )
     if batch_size(kwargs) == 1:
-        kwargs = tree_map_only(Tensor, lambda t: t.repeat(3, *[1] * (t.ndim - 1)) if t.ndim and t.shape[0] == 1 else t, kwargs)
+        kwargs = tree_map_only(
+            Tensor, lambda t: t.repeat(3, *[1] * (t.ndim - 1)) if t.ndim and t.shape[0] == 1 else t, kwargs
+        )
     return kwargs
 
 
@@ -84,7 +88,7 @@ def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, s
         for _ in range(3):  # a refusal may suggest bounds, such as the rows of a position table
             try:
                 return _export(model, kwargs, dims, deferred), name, dims
-            except Exception as error:  # noqa: BLE001  torch.export raises UserError, AssertionError, RuntimeError, ...
+            except Exception as error:
                 failures.append(error)
                 bounded = refined(dims, error)
             if bounded is None or bounded == dims:
@@ -187,7 +191,7 @@ def _copied(exported: GraphModule, canonical: Callable[[str, Tensor], str]) -> G
             copies[node] = readers[target]
         else:
             copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph._codegen = copy.deepcopy(exported.graph._codegen)
+    graph._codegen = exported.graph._codegen
     graph.lint()
     return graph
 

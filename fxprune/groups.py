@@ -1,0 +1,218 @@
+"""Groups: the prunable factors of a graph, with everything that must be cut together."""
+
+from __future__ import annotations
+
+import os.path
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch.fx import GraphModule
+
+from fxprune.axes import Axis, Concat, Factor, factors_of, resolve
+from fxprune.errors import AnalysisError, unknown_name
+from fxprune.inference import Frozen, Inferred, frozen_factors, infer
+
+ROLES = ["heads", "queries per key", "qk", "value", "hidden"]  # the first that fits names the group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One parameter or buffer axis that holds units of a group."""
+
+    tensor: str
+    axis: int
+
+    def __str__(self) -> str:
+        return f"{self.tensor}[{self.axis}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Group:
+    """One prunable dimension with all its occurrences; removing a unit removes it from every member.
+
+    Attributes:
+        name: path of the module that holds all members, and the role.
+        members: the parameter and buffer axes it stands in.
+        frozen: None, or why it may not be cut.
+        role: heads, qk, value, hidden or inner.
+        factor: its place in the axis types.
+    """
+
+    name: str
+    members: tuple[Member, ...]
+    frozen: Frozen | None
+    role: str
+    factor: Factor
+
+    @property
+    def size(self) -> int:
+        """Number of units now; it falls when the group is cut."""
+        assert isinstance(self.factor.size, int)
+        return self.factor.size
+
+    def __str__(self) -> str:
+        state = f"frozen: {self.frozen}" if self.frozen else f"{len(self.members)} axes"
+        return f"{self.name}  {self.size}  {state}"
+
+
+class Groups:
+    """All groups of one captured graph, by name, in the order the graph meets them."""
+
+    def __init__(self, inferred: Inferred) -> None:
+        self.inferred = inferred
+        self._by_name = {group.name: group for group in _named(inferred)}
+
+    def __iter__(self) -> Iterator[Group]:
+        return iter(self._by_name.values())
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __getitem__(self, name: str) -> Group:
+        if name not in self._by_name:
+            raise AnalysisError(unknown_name("group", name, self._by_name))
+        return self._by_name[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
+    @property
+    def prunable(self) -> list[Group]:
+        """The groups that may be cut."""
+        return [group for group in self if group.frozen is None and group.size > 1]
+
+    @cached_property
+    def by_factor(self) -> dict[Factor, Group]:
+        """The group of each factor."""
+        return {group.factor: group for group in self}
+
+    @cached_property
+    def ragged(self) -> dict[str, str]:
+        """Group -> outer group under which it may keep different units, e.g. the dimensions of each head."""
+        outer = _ragged(self.inferred, [group.factor for group in self.prunable])
+        names = self.by_factor
+        return {names[inner].name: names[over].name for inner, over in outer.items() if over in names}
+
+    def axis(self, tensor: str, axis: int) -> Axis:
+        """Return the type of one parameter axis."""
+        if tensor not in self.inferred.tensors:
+            raise AnalysisError(unknown_name("parameter", tensor, self.inferred.tensors))
+        axes = self.inferred.tensors[tensor]
+        if not 0 <= axis < len(axes):
+            raise AnalysisError(f"{tensor} has {len(axes)} axes, so no axis {axis}", remedy="count from 0")
+        return resolve(axes[axis])
+
+    def spell(self, axis: Axis) -> str:
+        """Write an axis type with group names: ``heads x value``, ``(q | k | v)``."""
+        return spell(axis, {factor: group.name for factor, group in self.by_factor.items()})
+
+    def explain(self, a: tuple[str, int] | str, b: tuple[str, int] | str) -> str:
+        """Say why two parameter axes are coupled: the shortest chain of graph nodes between them.
+
+        Args:
+            a: (parameter name, axis), or the text ``"name[axis]"``.
+            b: likewise.
+        Raises:
+            AnalysisError: no such parameter or axis.
+        """
+        from fxprune.dependency import explain
+
+        return explain(self, a, b)
+
+    def to_text(self) -> str:
+        """One line a group."""
+        return "\n".join(str(group) for group in self)
+
+
+def analyse(traced: GraphModule, *, free_outputs: bool = False) -> Groups:
+    """Find the groups of coupled units in a captured graph.
+
+    Args:
+        traced: from `fxprune.capture`.
+        free_outputs: let dimensions of the outputs be cut, such as an encoder's hidden state.
+    """
+    return Groups(infer(traced, free_outputs=free_outputs))
+
+
+def spell(axis: Axis, names: dict[Factor, str]) -> str:
+    """Write an axis type; a factor without a name is its size."""
+    words = []
+    for term in resolve(axis):
+        if isinstance(term, Concat):
+            words.append(f"({' | '.join(spell(part, names) for part in term.parts)})")
+        else:
+            words.append(names.get(term, str(term.size)))
+    return " x ".join(words) or "1"
+
+
+def _named(inferred: Inferred) -> list[Group]:
+    members = _members(inferred)
+    frozen, roles = frozen_factors(inferred), _roles(inferred)
+    taken: Counter[str] = Counter()
+    groups = []
+    for factor, places in members.items():
+        role = next((role for role in ROLES if role in roles[factor]), "inner")
+        if factor in frozen and role == "inner":
+            role = f"axis{places[0].axis}" if len(places) == 1 else "frozen"
+        name = ".".join(part for part in (_common_module([m.tensor for m in places]), role.replace(" ", "_")) if part)
+        taken[name] += 1
+        unique = name if taken[name] == 1 else f"{name}#{taken[name]}"
+        groups.append(Group(name=unique, members=tuple(places), frozen=frozen.get(factor), role=role, factor=factor))
+    return groups
+
+
+def _members(inferred: Inferred) -> dict[Factor, list[Member]]:
+    members: dict[Factor, list[Member]] = {}
+    for tensor, axes in inferred.tensors.items():
+        for dim, axis in enumerate(axes):
+            for factor in dict.fromkeys(factors_of(axis)):
+                if isinstance(factor.size, int):
+                    members.setdefault(factor, []).append(Member(tensor=tensor, axis=dim))
+    return members
+
+
+def _roles(inferred: Inferred) -> dict[Factor, set[str]]:
+    roles: dict[Factor, set[str]] = defaultdict(set)
+    for axis, role in inferred.roles:
+        for factor in factors_of(axis):
+            roles[factor].add(role)
+    return roles
+
+
+def _common_module(tensors: list[str]) -> str:
+    paths = [tensor.rpartition(".")[0].split(".") for tensor in tensors]
+    return ".".join(os.path.commonprefix(paths))
+
+
+def _ragged(inferred: Inferred, candidates: list[Factor]) -> dict[Factor, Factor]:
+    """Return inner -> outer for factors that no tensor holds without that outer factor."""
+    possible: dict[Factor, set[Factor]] = {}
+    wanted = set(candidates)
+    for axes in inferred.tensors.values():
+        for axis in axes:
+            for inner, outers in _outer_of(axis, ()).items():
+                if inner in wanted:
+                    possible[inner] = possible.get(inner, outers) & outers
+    for results in inferred.axes.values():
+        for axes in results:
+            present = [factor for axis in axes for factor in factors_of(axis)]
+            for inner in wanted.intersection(present):
+                if inner in possible:
+                    possible[inner] &= set(present)
+    return {inner: min(over, key=candidates.index) for inner, outers in possible.items() if (over := outers & wanted)}
+
+
+def _outer_of(axis: Axis, above: tuple[Factor, ...]) -> dict[Factor, set[Factor]]:
+    """Return, for each factor on `axis`, the factors that stand left of it in the same product."""
+    found: dict[Factor, set[Factor]] = {}
+    for term in resolve(axis):
+        if isinstance(term, Factor):
+            found[term] = found.get(term, set(above)) & set(above)
+            above = (*above, term)
+        else:
+            for part in term.parts:
+                for factor, outers in _outer_of(part, above).items():
+                    found[factor] = found.get(factor, outers) & outers
+    return found

@@ -1,0 +1,26 @@
+"""Comparing outputs, whatever structure they come in."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+
+def output_tensors(output: object) -> list[Tensor]:
+    """Return the floating-point tensors of a model output, in order."""
+    leaves = tree_leaves(dict(output) if hasattr(output, "keys") else output)
+    return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def relative_error(got: Tensor, expected: Tensor) -> float:
+    """Return the largest difference relative to the largest expected value; infinity if shapes differ."""
+    if got.shape != expected.shape:
+        return float("inf")
+    if not expected.numel():
+        return 0.0
+    finite = torch.isfinite(expected)
+    if not torch.equal(finite, torch.isfinite(got)):
+        return float("inf")
+    scale = expected[finite].abs().max().clamp_min(1e-12) if finite.any() else torch.tensor(1.0)
+    return float((got[finite] - expected[finite]).abs().max() / scale) if finite.any() else 0.0
