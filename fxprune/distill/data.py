@@ -1,0 +1,229 @@
+"""Text to distil on: the demo corpus, local files or a data set on the hub, always with one column "text"."""
+
+from __future__ import annotations
+
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from fxprune.distill.files import FileSet, find_files
+from fxprune.distill.packing import fixed_batches, mask_tokens, packed_batches
+from fxprune.errors import DataError, unknown_name
+from fxprune.hub import chain, first_line, is_hub_name, offline, offline_remedy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from datasets import Dataset, IterableDataset
+
+    Text: TypeAlias = Dataset | IterableDataset
+
+__all__ = [
+    "DEFAULT_DATASET",
+    "DEMO",
+    "Split",
+    "fixed_batches",
+    "mask_tokens",
+    "packed_batches",
+    "text_dataset",
+]
+
+Split = Literal["train", "held_out"]
+
+DEMO = "demo"
+DEFAULT_DATASET = ("wikimedia/wikipedia", "20231101.en")
+
+_HELD_OUT_IN = 50  # one row in fifty, where the data set has no split of its own
+_NAMES = ("text", "sentence", "content")
+_BUFFER = 10_000  # rows a stream is shuffled in
+_IN_MEMORY = 1 << 30  # bytes of files; more is streamed
+
+
+def text_dataset(spec: str, *, split: Split = "train", seed: int = 0, text_column: str | None = None) -> Text:
+    """Return a data set with the one column "text", blank rows left out.
+
+    Held out is the validation split or file where there is one, else 2 % of the rows, chosen by the hash of their
+    text: which, depends neither on the seed nor on the order of the rows.
+
+    Args:
+        spec: "demo", a file or folder of parquet, json, jsonl or txt, or a hub name (``name`` or ``name:config``);
+            local files of more than 1 GiB and hub data sets are streamed.
+        split: "train", or "held_out".
+        seed: of the order of the training rows.
+        text_column: the column to read; default: text, sentence or content, else the only column of strings.
+    Raises:
+        DataError: there is no such data, it cannot be read, or it has no text.
+    """
+    if spec == DEMO:
+        data = _demo(split)
+    elif (files := find_files(spec)) is not None:
+        data = _local(files, split, text_column)
+    else:
+        data = _hub(spec, split, text_column)
+    if split == "held_out":
+        return data
+    return data.shuffle(seed=seed) if hasattr(data, "__len__") else data.shuffle(seed=seed, buffer_size=_BUFFER)
+
+
+def _demo(split: Split) -> Dataset:
+    from datasets import Dataset
+
+    from fxprune.demo.corpus import demo_texts
+
+    return Dataset.from_dict({"text": demo_texts(split)})
+
+
+def _local(files: FileSet, split: Split, text_column: str | None) -> Text:
+    own = bool(files.held_out)
+    paths = files.of(held_out=split == "held_out")
+    with _readable(files.spec):
+        stream = _stream(files.kind, _with_rows(files, paths))
+        column = _text_column(files.spec, stream, text_column)
+        if sum(path.stat().st_size for path in paths) > _IN_MEMORY:
+            return _rows(stream, column, None if own else split)
+        texts = [text for batch in stream.select_columns([column]).iter(1000) for text in batch[column]]
+    return _in_memory(files.spec, [text for text in texts if text and text.strip()], None if own else split)
+
+
+def _with_rows(files: FileSet, paths: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Leave out parquet files without rows, which the reader of `datasets` 5.2 fails on."""
+    import pyarrow.parquet
+
+    if files.kind != "parquet":
+        return paths
+    kept = tuple(path for path in paths if pyarrow.parquet.read_metadata(path).num_rows)
+    if not kept:
+        raise _empty(files.spec)
+    return kept
+
+
+def _stream(kind: str, paths: tuple[Path, ...]) -> IterableDataset:
+    from datasets import load_dataset
+
+    options = {"sample_by": _sample_by(paths[0])} if kind == "text" else {}
+    return load_dataset(kind, data_files=[str(path) for path in paths], split="train", streaming=True, **options)
+
+
+def _sample_by(path: Path) -> str:
+    """Return what a row of a text file is: a paragraph if it has blank lines, a line otherwise."""
+    with path.open("rb") as file:
+        return "paragraph" if b"\n\n" in file.read(1 << 20).replace(b"\r", b"") else "line"
+
+
+def _in_memory(spec: str, texts: list[str], split: Split | None) -> Dataset:
+    from datasets import Dataset
+
+    if not texts:
+        raise _empty(spec)
+    if split is None:
+        return Dataset.from_dict({"text": texts})
+    if len(texts) == 1 and split == "held_out":
+        raise DataError(f"data set {spec!r} has one row, so none can be held out", remedy="give more text")
+    order = sorted(range(len(texts)), key=lambda i: (_hash(texts[i]), i))
+    n = -(-len(texts) // _HELD_OUT_IN) if len(texts) > 1 else 0
+    chosen = sorted(order[:n] if split == "held_out" else order[n:])
+    return Dataset.from_dict({"text": [texts[i] for i in chosen]})
+
+
+def _hub(spec: str, split: Split, text_column: str | None) -> IterableDataset:
+    from datasets import load_dataset
+
+    name, _, config = spec.partition(":")
+    _check_reachable(spec, name)
+    with _readable(spec):
+        splits = load_dataset(name, config or None, streaming=True)
+        if "train" not in splits:
+            raise DataError(
+                f"data set {spec!r} has no split 'train'",
+                cause=f"it has {', '.join(splits)}",
+                remedy="give another data set, or a file of this one",
+            )
+        own = "validation" in splits
+        stream = splits["validation" if own and split == "held_out" else "train"]
+        return _rows(stream, _text_column(spec, stream, text_column), None if own else split)
+
+
+def _check_reachable(spec: str, name: str) -> None:
+    from huggingface_hub import constants
+
+    if not is_hub_name(name):
+        raise DataError(f"there is no file or folder {spec!r}", remedy="give a file, a folder, a hub name or 'demo'")
+    # with HF_HUB_OFFLINE the library itself looks into its cache, at once
+    if offline() and not constants.is_offline_mode():
+        raise DataError(
+            f"data set {spec!r} is neither a file nor a folder, and there is no network",
+            remedy=f"{offline_remedy()}, or --dataset demo",
+        )
+
+
+def _rows(stream: IterableDataset, column: str, split: Split | None) -> IterableDataset:
+    """Keep of a stream the column "text", and of that the rows of `split`."""
+    stream = stream.select_columns([column])
+    if column != "text":
+        stream = stream.rename_column(column, "text")
+
+    def wanted(text: str | None) -> bool:
+        if not text or not text.strip():
+            return False
+        return split is None or (split == "held_out") == (_hash(text) % _HELD_OUT_IN == 0)
+
+    return stream.filter(wanted, input_columns="text")
+
+
+def _empty(spec: str) -> DataError:
+    return DataError(f"data set {spec!r} is empty", remedy="give one with text in it")
+
+
+def _hash(text: str) -> int:
+    return zlib.crc32(text.encode(errors="replace"))
+
+
+def _text_column(spec: str, stream: IterableDataset, wanted: str | None) -> str:
+    """Return the column of `stream` that holds the text."""
+    import pyarrow.types
+
+    first = next(stream.with_format("arrow").iter(100), None)
+    if first is None:
+        raise _empty(spec)
+    strings = [f.name for f in first.schema if pyarrow.types.is_string(f.type) or pyarrow.types.is_large_string(f.type)]
+    if wanted is not None:
+        if wanted not in strings:
+            raise DataError(f"data set {spec!r}: {unknown_name('text column', wanted, strings)}")
+        return wanted
+    likely = [name for name in _NAMES if name in strings]
+    if likely or len(strings) == 1:
+        return (likely or strings)[0]
+    raise DataError(
+        f"data set {spec!r} has no text column",
+        cause=f"its columns are {', '.join(first.schema.names)}",
+        remedy=f"call one of them text_column: {', '.join(strings)}" if strings else "give a data set with text",
+    )
+
+
+@contextmanager
+def _readable(spec: str) -> Iterator[None]:
+    """Turn what the readers raise into one sentence, and keep their notes off the terminal."""
+    import logging
+
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
+    from datasets.utils import logging as notes
+    from pyarrow import ArrowException
+
+    level = notes.get_verbosity()
+    notes.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    except DatasetNotFoundError as error:
+        raise DataError(
+            f"there is no data set {spec!r} on the hub, and no such file or folder",
+            remedy="check the spelling; a private one needs `hf auth login`",
+        ) from error
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ArrowException, DatasetsError) as error:
+        raise DataError(
+            f"data set {spec!r} cannot be read",
+            cause=first_line(chain(error)[-1]),
+            remedy="give parquet, json, jsonl or UTF-8 text files, whole and unchanged",
+        ) from error
+    finally:
+        notes.set_verbosity(level)
