@@ -74,10 +74,11 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 def move_files(source: Path, target: Path) -> list[Path]:
     """Move every file below `source` to the same place below `target`, each atomically, and return where they are now.
 
-    Both must lie on one file system. Other files in `target` stay as they are.
+    Both must lie on one file system. Other files in `target` stay as they are. The last names in the alphabet go first:
+    `model.onnx.data` before the `model.onnx` that refers to it, weights before the `config.json` that makes them a model.
     """
     moved = []
-    for file in sorted(file for file in source.rglob("*") if file.is_file()):
+    for file in sorted((file for file in source.rglob("*") if file.is_file()), reverse=True):
         place = target / file.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         _sync_file(file)

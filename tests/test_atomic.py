@@ -73,6 +73,6 @@ def test_moved_files_leave_others_in_place(tmp_path):
     atomic_write(target / "config.json", "old")
     atomic_write(target / "plan.json", "kept")
     moved = move_files(source, target)
-    assert moved == [target / "config.json", target / "onnx" / "model.onnx"]
+    assert moved == [target / "onnx" / "model.onnx", target / "config.json"]
     assert {file.read_text() for file in moved} == {"new"}
     assert (target / "plan.json").read_text() == "kept"

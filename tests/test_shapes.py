@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from fxprune.shapes import dynamic_shapes, refined, relaxed, resized
+from fxprune.shapes import dynamic_shapes, refined, relaxed, resized, second_shape
 
 IDS = torch.arange(5 * 13).reshape(5, 13)
 MASK = torch.ones(5, 13, dtype=torch.int64)
@@ -130,3 +130,11 @@ def test_resized_respects_static_dimensions():
     kwargs = {"input_ids": IDS}
     assert resized(kwargs, 7, 19, relaxed(dynamic_shapes(kwargs), None))["input_ids"].shape == (7, 13)
     assert resized(kwargs, 7, 19, relaxed(dynamic_shapes(kwargs), Dim.AUTO))["input_ids"].shape == (7, 19)
+
+
+def test_the_second_shape_differs_and_keeps_to_the_bounds():
+    kwargs = {"input_ids": IDS, "attention_mask": MASK}
+    assert second_shape(kwargs)["input_ids"].shape == (7, 19)
+    assert second_shape(kwargs, dynamic_shapes(kwargs, max_length=16))["input_ids"].shape == (7, 9)
+    assert second_shape(kwargs, relaxed(dynamic_shapes(kwargs), None))["input_ids"].shape == (7, 13)
+    assert second_shape({"pixel_values": torch.rand(5, 3, 8, 8)})["pixel_values"].shape == (7, 3, 8, 8)

@@ -14,7 +14,7 @@ from fxprune.deploy.config_solver import changed_fields, solve_config
 from fxprune.deploy.parity import output_tensors, worst_error
 from fxprune.deploy.quiet import quiet
 from fxprune.errors import DeployError
-from fxprune.shapes import resized
+from fxprune.shapes import second_shape
 
 if TYPE_CHECKING:
     import os
@@ -103,7 +103,7 @@ def save_hf(
 
 def _runs(reference: Callable[[dict[str, Any]], Any], example_kwargs: Mapping[str, Any], dims: Dims | None) -> Runs:
     """Record what the slim model makes of the examples and of a ragged batch of another size."""
-    inputs = [dict(example_kwargs), resized(example_kwargs, 3, 9, dims)]
+    inputs = [dict(example_kwargs), second_shape(example_kwargs, dims)]
     with torch.no_grad():
         return [(kwargs, output_tensors(reference(kwargs))) for kwargs in inputs]
 

@@ -24,6 +24,15 @@ def output_tensors(outputs: Any) -> dict[str, Tensor]:
     return dict(_flat(outputs, ""))
 
 
+def input_tensors(kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Name the tensors among keyword arguments; switches and numbers are left out.
+
+    >>> list(input_tensors({"input_ids": torch.ones(1), "return_dict": True}))
+    ['input_ids']
+    """
+    return dict(_flat(kwargs, "", strict=False))
+
+
 def worst_error(got: Mapping[str, Tensor], want: Mapping[str, Tensor]) -> float:
     """Return the largest difference between outputs of the same name, relative to the largest value of that output.
 
@@ -52,16 +61,16 @@ def _error(name: str, got: Tensor, want: Tensor) -> float:
     return math.inf if math.isnan(error) else error
 
 
-def _flat(value: Any, name: str) -> Iterator[tuple[str, Tensor]]:
+def _flat(value: Any, name: str, *, strict: bool = True) -> Iterator[tuple[str, Tensor]]:
     if isinstance(value, Tensor):
         yield name or "output", value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _flat(item, f"{name}.{key}" if name else str(key))
+            yield from _flat(item, f"{name}.{key}" if name else str(key), strict=strict)
     elif isinstance(value, list | tuple):
         for place, item in enumerate(value):
-            yield from _flat(item, f"{name}.{place}" if name else f"output.{place}")
-    elif value is not None:
+            yield from _flat(item, f"{name or 'output'}.{place}", strict=strict)
+    elif value is not None and strict:
         raise DeployError(
             f"the output {name or 'of the model'!r} is a {type(value).__name__}, not a tensor",
             remedy="turn it off, for example with use_cache=False",

@@ -1,0 +1,187 @@
+"""An ONNX file with free batch and length, by a ladder of exporter settings, each checked in ONNX Runtime."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from fxprune.atomic import move_files
+from fxprune.deploy.onnx_graph import tidy
+from fxprune.deploy.ort import open_session, run
+from fxprune.deploy.parity import input_tensors, output_tensors, worst_error
+from fxprune.deploy.program import Exported, export_program, first_line
+from fxprune.deploy.quiet import quiet
+from fxprune.errors import DeployError
+from fxprune.shapes import resized, second_shape
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from torch import Tensor, nn
+    from torch.onnx import ONNXProgram
+
+_PROTOBUF_LIMIT = 2 * 10**9  # bytes one ONNX file may have, with some left for the graph itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rung:
+    """Settings of the exporter."""
+
+    name: str
+    opset: int | None  # None: the exporter's default
+    optimize: bool = True
+    plain_attention: bool = False  # written out as matmul and softmax
+
+
+# Fused attention first; then around the exporter's faults: a rotary fusion that ignores broadcasts, translations that
+# exist for the default opset only, and views of strided tensors in the decomposition of attention.
+LADDER = (
+    Rung(name="opset 23", opset=23),
+    Rung(name="opset 23, not optimised", opset=23, optimize=False),
+    Rung(name="default opset", opset=None),
+    Rung(name="default opset, plain attention", opset=None, plain_attention=True),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxExport:
+    """What was written, and how close it is to PyTorch."""
+
+    path: Path
+    files: tuple[Path, ...]  # the file, and its weights where they are too large for it
+    opset: int
+    rung: str
+    max_error: float  # over all shapes tried, relative to the largest value of each output
+    inputs: Mapping[str, tuple[str | int, ...]]  # name -> sizes; free ones by name
+    outputs: tuple[str, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)  # rung -> why it was left, for those above
+
+
+def export_onnx(
+    module: nn.Module,
+    example_kwargs: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    dynamic_axes: Mapping[str, Mapping[int, str]] | None = None,
+    tolerance: float = 1e-4,
+    ladder: tuple[Rung, ...] = LADDER,
+) -> OnnxExport:
+    """Write `module` as an ONNX file whose inputs are its keyword arguments and whose outputs are its output keys.
+
+    Every rung is run in ONNX Runtime at the shape of the examples, at another batch and length with ragged masks, and
+    at a batch of one; the first whose outputs agree with PyTorch is kept.
+
+    Args:
+        module: in evaluation mode, on the CPU; a captured graph, or any module that can be captured.
+        example_kwargs: arguments of its forward, as for `capture`.
+        path: of the file; weights of more than 2 GB go to ``<path>.data``.
+        dynamic_axes: other names for free dimensions, input -> dimension -> name.
+        tolerance: largest difference allowed, relative to the largest value of each output.
+        ladder: the settings to try, in order.
+    Raises:
+        DeployError: no rung agrees with PyTorch; lists each with its reason.
+    """
+    attempt = _Attempt(export_program(module, example_kwargs), Path(path), dynamic_axes or {}, tolerance)
+    attempt.path.parent.mkdir(parents=True, exist_ok=True)
+    failures: dict[str, str] = {}
+    for rung in ladder:
+        try:
+            return replace(attempt.export(rung), failures=failures)
+        except Exception as err:  # exporter and runtime raise whatever they like; each is this rung's reason
+            failures[rung.name] = first_line(err)
+    raise DeployError(
+        "no ONNX file agrees with PyTorch",
+        cause="".join(f"\n          {name}: {reason}" for name, reason in failures.items()),
+        remedy="leave out the ONNX export; the .pt2 file holds the same model",
+    )
+
+
+class _Attempt:
+    """One model and what its file must reproduce; `export` tries one rung."""
+
+    def __init__(
+        self, exported: Exported, path: Path, names: Mapping[str, Mapping[int, str]], tolerance: float
+    ) -> None:
+        self.exported = exported
+        self.path = path
+        self.names = names
+        self.tolerance = tolerance
+        self.runs = _runs(exported)
+        self.outputs = tuple(self.runs[0][1])
+
+    def export(self, rung: Rung) -> OnnxExport:
+        """Convert, check and put the file in place; on any exception nothing is left behind."""
+        with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".onnx-") as temporary:
+            file = Path(temporary) / self.path.name
+            program = _convert(self.exported, rung, self.outputs)
+            inputs = tidy(program.model, self.exported.dims, self.names)
+            _save(program, file)
+            error = _checked_error(file, self.runs, self.tolerance)
+            return OnnxExport(
+                path=self.path,
+                files=_move(Path(temporary), self.path),
+                opset=program.model.opset_imports[""],
+                rung=rung.name,
+                max_error=error,
+                inputs=inputs,
+                outputs=self.outputs,
+            )
+
+
+def _runs(exported: Exported) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
+    """Record what PyTorch makes of the examples, of another shape, and of one row."""
+    other = second_shape(exported.kwargs, exported.dims)
+    length = max((tensor.shape[1] for tensor in input_tensors(other).values() if tensor.ndim == 2), default=1)
+    shapes = [exported.kwargs, other, resized(exported.kwargs, 1, length, exported.dims, seed=2)]
+    with torch.no_grad():
+        return [(kwargs, output_tensors(exported.graph(**kwargs))) for kwargs in shapes]
+
+
+def _convert(exported: Exported, rung: Rung, outputs: tuple[str, ...]) -> ONNXProgram:
+    attention: AbstractContextManager[Any] = sdpa_kernel(SDPBackend.MATH) if rung.plain_attention else nullcontext()
+    with torch.no_grad(), quiet(), attention:
+        program = torch.onnx.export(
+            exported.program,
+            (),
+            input_names=list(input_tensors(exported.kwargs)),
+            output_names=list(outputs),
+            opset_version=rung.opset,
+            optimize=rung.optimize,
+            verbose=False,
+        )
+    assert program is not None
+    made = program.model.opset_imports[""]
+    if rung.opset not in (None, made):  # the exporter falls back silently
+        raise DeployError(f"the exporter made opset {made} instead of {rung.opset}")
+    return program
+
+
+def _save(program: ONNXProgram, file: Path) -> None:
+    weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values() if value.const_value)
+    with quiet():
+        program.save(file, external_data=weights > _PROTOBUF_LIMIT)
+
+
+def _checked_error(file: Path, runs: list[tuple[dict[str, Any], dict[str, Tensor]]], tolerance: float) -> float:
+    session = open_session(file)
+    error = max(worst_error(run(session, kwargs), want) for kwargs, want in runs)
+    if error > tolerance:
+        raise DeployError(f"outputs are {error:.1e} away from PyTorch, {tolerance:.0e} is allowed")
+    return error
+
+
+def _move(folder: Path, target: Path) -> tuple[Path, ...]:
+    """Move the weights before the file that names them, and drop weights an older file left."""
+    files = move_files(folder, target.parent)
+    old = target.with_name(f"{target.name}.data")
+    if old not in files:
+        old.unlink(missing_ok=True)
+    return tuple(files)
