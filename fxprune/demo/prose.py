@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# One expression over the whole file, not `ast`: the dependencies hold 220 MB of Python, which ast parses in 30 s and
-# this scans in 1 s. What it finds beside docstrings (a template, SQL) fails the prose test like any other code.
-_STRINGS = re.compile(r'"""(.+?)"""|\'\'\'(.+?)\'\'\'', re.DOTALL)
-_COMMENTS = re.compile(r"(?:^[ \t]*# [^\n]*\n){2,}", re.MULTILINE)
+_QUOTES = ('"""', "'''")
+# begins with a newline, not with ^: a literal first character makes the search six times as fast
+_COMMENTS = re.compile(r"\n[ \t]*# [^\n]*(?:\n[ \t]*# [^\n]*)+")
 _COMMENT_MARK = re.compile(r"^[ \t]*# ", re.MULTILINE)
 
 _FENCED = re.compile(r"^[ \t]*(```|~~~).*?^[ \t]*\1[ \t]*$", re.DOTALL | re.MULTILINE)
@@ -40,14 +39,17 @@ _COMMON = frozenset(
 )
 _LEGAL = re.compile(r"copyright|licen[cs]e|warrant|\bhttp|all rights reserved|permission", re.IGNORECASE)
 
+_ENDS = (".", "!", "?", ":")
 _MIN_WORDS, _MAX_WORDS = 8, 400
 _MIN_WORD_SHARE, _MIN_COMMON_SHARE = 0.8, 0.12
 
 
 def strings_of_source(source: str) -> Iterator[str]:
     """Yield the triple-quoted strings and the comment blocks (two lines or more) of Python `source`."""
-    for double, single in _STRINGS.findall(source):
-        yield double or single
+    # split, not `ast`: the dependencies hold 220 MB of Python, which ast parses in 30 s and this in less than 1 s. What
+    # it finds beside docstrings (a template, or code where quotes do not pair up) fails the prose test like any code
+    for quotes in _QUOTES:
+        yield from source.split(quotes)[1::2]
     for block in _COMMENTS.findall(source):
         yield _COMMENT_MARK.sub("", block)
 
@@ -59,8 +61,12 @@ def paragraphs(text: str) -> Iterator[str]:
     ['Return the sum of two numbers, which may be of any type.']
     """
     for block in _blocks(text):
-        plain = plain_text(block)
-        if is_prose(plain):
+        # three quarters of the blocks end here, before the costly part
+        if (
+            block.count(" ") + 1 >= _MIN_WORDS
+            and block.rstrip("`*_ ")[-1:] in _ENDS
+            and is_prose(plain := plain_text(block))
+        ):
             yield plain
 
 
@@ -111,7 +117,7 @@ def is_prose(text: str) -> bool:
     >>> is_prose("The result is a tensor that has the same shape as the input."), is_prose("x = f(y) + 1.")
     (True, False)
     """
-    if not text or not text[0].isupper() or text[-1] not in ".!?:" or _LEGAL.search(text):
+    if not text or not text[0].isupper() or text[-1] not in _ENDS or _LEGAL.search(text):
         return False
     words = text.split(" ")
     if not _MIN_WORDS <= len(words) <= _MAX_WORDS:

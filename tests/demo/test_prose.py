@@ -63,7 +63,7 @@ def test_abbreviations_survive_while_module_paths_are_shortened() -> None:
 
 def test_comment_blocks_and_triple_quoted_strings_are_found() -> None:
     source = 'x = """first"""\n# one line is not enough\ny = 1\n    # second\n    # block\n'
-    assert list(strings_of_source(source)) == ["first", "second\nblock\n"]
+    assert list(strings_of_source(source)) == ["first", "\nsecond\nblock"]
 
 
 def test_a_paragraph_repeated_with_another_class_name_is_not_new() -> None:
