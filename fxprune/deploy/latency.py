@@ -1,0 +1,200 @@
+"""Latency of ONNX files beside one another: runs alternated, threads pinned, every number with its spread."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from fxprune.deploy.ort import PROVIDER, feeds, open_session
+from fxprune.errors import DeployError
+from fxprune.shapes import LENGTH, dynamic_shapes, resized
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+    from onnxruntime import InferenceSession
+    from rich.table import Table
+
+    Feeds = dict[str, ndarray]
+
+_BLOCK = 5  # timed runs of one model before the next has its turn, after one that brings its weights back into cache
+_LEAST_ROUNDS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyRow:
+    """Time of one run of one model at one shape, in milliseconds, and all that it depends on."""
+
+    model: str
+    batch: int
+    length: int | None  # None: the model has no sequence
+    threads: int  # inside an operator; operators run one after another
+    p50_ms: float
+    p95_ms: float
+    p25_ms: float
+    p75_ms: float
+    n: int  # timed runs
+    warmup: int  # runs before
+    provider: str
+    onnxruntime: str
+    cpu: str
+    fxprune: str
+
+
+def latency_table(
+    models: Mapping[str, Path],
+    example_kwargs: Mapping[str, Any],
+    grid: Sequence[tuple[int, int]] = ((1, 32), (1, 128), (8, 128)),
+    threads: Sequence[int] = (1,),
+    rounds: int = 20,
+    seconds: float = 5.0,
+    warmup: int = 3,
+) -> list[LatencyRow]:
+    """Measure `models` in turn at every shape of `grid`; that their outputs are right is to be checked before.
+
+    Args:
+        models: name -> ONNX file; the first is what `to_table` compares with.
+        example_kwargs: arguments both models take; inputs of other shapes are drawn from them, nothing is padded.
+        grid: (batch, length); for models without a sequence only the batches count.
+        threads: for each of these numbers.
+        rounds: most rounds for one shape; in each, every model runs a few times in a row.
+        seconds: most time for one shape and number of threads, all models together; three rounds are always run.
+        warmup: runs of each model at each shape before the first round.
+    Raises:
+        DeployError: a model cannot run at one of the shapes.
+    """
+    rows: list[LatencyRow] = []
+    for number in threads:
+        sessions = {name: open_session(path, number) for name, path in models.items()}
+        for batch, length in _cells(example_kwargs, grid):
+            inputs = {name: feeds(session, _full(example_kwargs, batch, length)) for name, session in sessions.items()}
+            _warm_up(sessions, inputs, warmup, batch, length)
+            times = _alternate(sessions, inputs, rounds, seconds)
+            rows += [_row(name, batch, length, number, warmup, taken) for name, taken in times.items()]
+    return rows
+
+
+def to_table(rows: Sequence[LatencyRow]) -> Table:
+    """Lay the rows out for reading, with the speed-up over the first model and its range by quartiles."""
+    from rich.table import Table
+
+    table = Table(title=_caption(rows), title_justify="left")
+    for heading in ("model", "batch x length", "threads", "p50 ms", "p95 ms", "quartiles ms", "n", "speed-up"):
+        table.add_column(heading, justify="left" if heading == "model" else "right")
+    for row in rows:
+        shape = f"{row.batch} x {row.length}" if row.length else f"{row.batch}"
+        times = f"{row.p50_ms:.2f}", f"{row.p95_ms:.2f}", f"{row.p25_ms:.2f}-{row.p75_ms:.2f}"
+        table.add_row(row.model, shape, str(row.threads), *times, str(row.n), _speed_up(row, rows))
+    return table
+
+
+def to_json(rows: Sequence[LatencyRow]) -> str:
+    """Return the rows as a JSON list of objects."""
+    return json.dumps([asdict(row) for row in rows], indent=2)
+
+
+def _cells(example_kwargs: Mapping[str, Any], grid: Sequence[tuple[int, int]]) -> list[tuple[int, int | None]]:
+    specs = dynamic_shapes(example_kwargs).values()
+    has_length = any(dim.__name__ == LENGTH for spec in specs if isinstance(spec, dict) for dim in spec.values())
+    return list(dict.fromkeys((batch, length if has_length else None) for batch, length in grid))
+
+
+def _full(example_kwargs: Mapping[str, Any], batch: int, length: int | None) -> dict[str, Any]:
+    """Return inputs of this shape whose masks hide nothing: every position counts."""
+    kwargs = resized(example_kwargs, batch, length or 1)
+    return {name: torch.ones_like(value) if _is_mask(name, value) else value for name, value in kwargs.items()}
+
+
+def _is_mask(name: str, value: object) -> bool:
+    return "mask" in name and isinstance(value, torch.Tensor) and value.ndim == 2
+
+
+def _warm_up(
+    sessions: Mapping[str, InferenceSession], inputs: Mapping[str, Feeds], warmup: int, batch: int, length: int | None
+) -> None:
+    for name, session in sessions.items():
+        try:
+            for _ in range(max(1, warmup)):
+                session.run(None, inputs[name])
+        except Exception as err:  # ONNX Runtime derives its errors from Exception alone
+            raise DeployError(
+                f"{name} cannot run at batch {batch}, length {length}",
+                cause=str(err).splitlines()[0][:200],
+                remedy="measure at shapes the model was made for",
+            ) from err
+
+
+def _alternate(
+    sessions: Mapping[str, InferenceSession], inputs: Mapping[str, Feeds], rounds: int, seconds: float
+) -> dict[str, list[float]]:
+    """Run the models in turn, in reverse order every other round; return the seconds of every timed run."""
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    start = perf_counter()
+    for turn in count():
+        if turn >= min(rounds, _LEAST_ROUNDS) and (turn >= rounds or perf_counter() - start > seconds):
+            break
+        for name in list(sessions)[:: -1 if turn % 2 else 1]:
+            sessions[name].run(None, inputs[name])
+            times[name] += [_timed(sessions[name], inputs[name]) for _ in range(_BLOCK)]
+    return times
+
+
+def _timed(session: InferenceSession, inputs: Feeds) -> float:
+    start = perf_counter()
+    session.run(None, inputs)
+    return perf_counter() - start
+
+
+def _row(name: str, batch: int, length: int | None, threads: int, warmup: int, seconds: list[float]) -> LatencyRow:
+    import numpy as np
+
+    p25, p50, p75, p95 = (round(float(ms), 4) for ms in np.percentile(np.array(seconds) * 1000, [25, 50, 75, 95]))
+    return LatencyRow(
+        model=name,
+        batch=batch,
+        length=length,
+        threads=threads,
+        p50_ms=p50,
+        p95_ms=p95,
+        p25_ms=p25,
+        p75_ms=p75,
+        n=len(seconds),
+        warmup=max(1, warmup),
+        provider=PROVIDER,
+        onnxruntime=version("onnxruntime"),
+        cpu=cpu_name(),
+        fxprune=version("fxprune"),
+    )
+
+
+def _speed_up(row: LatencyRow, rows: Sequence[LatencyRow]) -> str:
+    same = [
+        other for other in rows if (other.batch, other.length, other.threads) == (row.batch, row.length, row.threads)
+    ]
+    base = same[0]
+    if row is base:
+        return ""
+    low, high = base.p25_ms / row.p75_ms, base.p75_ms / row.p25_ms
+    return f"{base.p50_ms / row.p50_ms:.2f}x ({low:.2f}-{high:.2f})"
+
+
+def _caption(rows: Sequence[LatencyRow]) -> str:
+    return f"latency, onnxruntime {rows[0].onnxruntime} {rows[0].provider}, {rows[0].cpu}" if rows else "latency"
+
+
+def cpu_name() -> str:
+    """Return the processor's model name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
