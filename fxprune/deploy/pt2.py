@@ -1,0 +1,66 @@
+"""The `.pt2` file: the graph and its weights, loadable with PyTorch alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from fxprune.atomic import atomic_path
+from fxprune.deploy.program import export_program, first_line
+from fxprune.deploy.quiet import quiet
+from fxprune.errors import DeployError, SourceError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+
+def save_pt2(module: nn.Module, example_kwargs: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
+    """Write `module` as an exported program with free batch and length.
+
+    Args:
+        module: in evaluation mode, on the CPU; a captured graph, or any module that can be captured.
+        example_kwargs: arguments of its forward, as for `capture`.
+        path: of the file.
+    Raises:
+        CaptureError: the module cannot be captured.
+        DeployError: its graph cannot be exported or stored.
+    """
+    exported = export_program(module, example_kwargs)
+    with atomic_path(path) as temporary:
+        try:
+            with quiet():
+                torch.export.save(exported.program, temporary)
+        except Exception as err:  # serialisation fails in as many ways as there are ops
+            raise DeployError("the graph cannot be stored as .pt2", cause=first_line(err)) from err
+    return Path(path)
+
+
+def load_pt2(path: str | os.PathLike[str]) -> nn.Module:
+    """Return the stored module, called with the keyword arguments it was made with; weights that were tied are tied.
+
+    Raises:
+        SourceError: there is no such file, or it is no exported program.
+    """
+    if not Path(path).is_file():
+        raise SourceError(f"there is no file {path}")
+    try:
+        with quiet():
+            module: nn.Module = torch.export.load(path).module(check_guards=False)
+    except Exception as err:  # a damaged archive raises whatever its first reader meets
+        raise SourceError(f"{path} is no exported program", cause=first_line(err)) from err
+    _tie(module)
+    return module
+
+
+def _tie(module: nn.Module) -> None:
+    """Make parameters on the same memory one object again: loading makes one for each name."""
+    seen: dict[tuple[object, ...], nn.Parameter] = {}
+    for owner in module.modules():
+        for name, parameter in owner._parameters.items():
+            if parameter is not None:
+                key = (parameter.data_ptr(), parameter.shape, parameter.stride(), parameter.dtype)
+                owner._parameters[name] = seen.setdefault(key, parameter)
