@@ -28,7 +28,7 @@ from transformers import BertConfig, BertForMaskedLM, BertTokenizerFast
 
 from fxprune.atomic import atomic_write
 from fxprune.demo.corpus import demo_texts
-from fxprune.distill.data import fixed_batches, mask_tokens, packed_batches
+from fxprune.distillation.data import fixed_batches, mask_tokens, packed_batches
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LENGTH = 128

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os.path
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from torch.fx import GraphModule
 
-from fxprune.axes import Axis, Concat, Factor, factors_of, resolve
+from fxprune.axes import Axis, Concat, Factor, factors_of, resolve, size_of
 from fxprune.errors import AnalysisError, unknown_name
-from fxprune.inference import Frozen, Inferred, frozen_factors, infer
+from fxprune.inference import Frozen, Inferred, frozen_factors, infer, output_values
 
 ROLES = ["heads", "queries per key", "qk", "value", "hidden"]  # the first that fits names the group
 
@@ -126,14 +126,39 @@ class Groups:
         return "\n".join(str(group) for group in self)
 
 
-def analyse(traced: GraphModule, *, free_outputs: bool = False) -> Groups:
+def analyse(traced: GraphModule, *, free_outputs: bool | Collection[int] | None = None) -> Groups:
     """Find the groups of coupled units in a captured graph.
 
     Args:
         traced: from `fxprune.capture`.
-        free_outputs: let dimensions of the outputs be cut, such as an encoder's hidden state.
+        free_outputs: outputs whose dimensions may be cut, by place; True frees all, None the `byproducts`.
     """
-    return Groups(infer(traced, free_outputs=free_outputs))
+    return Groups(infer(traced, free_outputs=byproducts(traced) if free_outputs is None else free_outputs))
+
+
+def feature_outputs(traced: GraphModule) -> frozenset[int]:
+    """Return the places of outputs that are features, not predictions: as wide as a residual stream of the model.
+
+    An encoder's hidden state is one, and what a pooler makes of it; logits and labels are not.
+    """
+    inferred = infer(traced, free_outputs=True)
+    widths = {group.size for group in Groups(inferred) if group.role == "hidden"}
+    places = set()
+    for place, node in enumerate(output_values(traced)):
+        axes = inferred.axes.get(node, [()])[0]
+        if axes and size_of(axes[-1]) in widths:
+            places.add(place)
+    return frozenset(places)
+
+
+def byproducts(traced: GraphModule) -> frozenset[int]:
+    """Return the places of feature outputs that come beside predictions, such as the encoder states of a translator.
+
+    Where features are all a model returns, they are its contract, and stay.
+    """
+    total = len(output_values(traced))
+    features = feature_outputs(traced) if total > 1 else frozenset()
+    return features if len(features) < total else frozenset()
 
 
 def spell(axis: Axis, names: dict[Factor, str]) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
 from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
+from torch.utils._pytree import tree_leaves
 
 from fxprune.axes import Axis, Concat, Factor, UnifyError, factors_of, fresh, size_of, unify
 from fxprune.calls import call_of, is_item, module_of, operand_nodes, results_of, shape_of, source_of
@@ -62,19 +64,19 @@ class Inferred:
             self.freezes.append((axis, reason, node))
 
 
-def infer(gm: GraphModule, *, free_outputs: bool = False) -> Inferred:
+def infer(gm: GraphModule, *, free_outputs: bool | Collection[int] = False) -> Inferred:
     """Infer the axes of every tensor in `gm`.
 
     Args:
         gm: a captured graph; every tensor node carries its traced value in ``meta["val"]``.
-        free_outputs: whether the dimensions of the outputs may be cut (not the vocabulary of logits, but an
-            encoder's hidden state).
+        free_outputs: which outputs may be cut, by their place among the tensors of the output: an encoder's hidden
+            state, for example, but not logits. True frees all.
     """
     found = Inferred()
     for node in gm.graph.nodes:
         if node.op == "output":
-            if not free_outputs:
-                _freeze_all(found, node.all_input_nodes, "model output", node)
+            fixed = [value for place, value in enumerate(output_values(gm)) if not _is_free(place, free_outputs)]
+            _freeze_all(found, fixed, "model output", node)
         elif node.op == "get_attr":
             _read_tensor(found, node)
         elif node.op == "placeholder":
@@ -86,6 +88,16 @@ def infer(gm: GraphModule, *, free_outputs: bool = False) -> Inferred:
         else:
             _visit(found, node)
     return found
+
+
+def output_values(gm: GraphModule) -> list[Node]:
+    """Return the nodes whose values the model returns, in order."""
+    (output,) = (node for node in gm.graph.nodes if node.op == "output")
+    return [value for value in tree_leaves(output.args) if isinstance(value, Node)]
+
+
+def _is_free(place: int, free_outputs: bool | Collection[int]) -> bool:
+    return free_outputs if isinstance(free_outputs, bool) else place in free_outputs
 
 
 def _fresh_axes(shape: Shape) -> Axes:

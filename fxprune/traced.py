@@ -6,11 +6,16 @@ import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule
+
+if TYPE_CHECKING:
+    from fxprune.certificate import Certificate
+    from fxprune.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +46,33 @@ class Traced(GraphModule):
     def num_parameters(self) -> int:
         """Count the parameters, tied ones once."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def plan(self) -> Plan:
+        """The kept units, once the model was cut."""
+        return self._result("plan")
+
+    @property
+    def certificate(self) -> Certificate:
+        """The proofs, if the model was cut with ``verify=True``."""
+        return self._result("certificate")
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the plan, the graph (.pt2) and, where a config can express it, an ordinary Hugging Face model.
+
+        Args:
+            folder: made if missing.
+        Returns:
+            The folder.
+        """
+        from fxprune.deploy.bundle import save_bundle
+
+        return save_bundle(self, Path(folder))
+
+    def _result(self, name: str) -> Any:
+        if name not in self.meta:
+            raise AttributeError(f"this model has no {name}: it comes from prune(..., verify=True) or distill(...)")
+        return self.meta[name]
 
 
 def build(graph: Graph, tensors: Mapping[str, Tensor], provenance: Provenance) -> Traced:

@@ -6,8 +6,8 @@ import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from fxprune.distill.files import FileSet, find_files
-from fxprune.distill.packing import fixed_batches, mask_tokens, packed_batches
+from fxprune.distillation.files import FileSet, find_files
+from fxprune.distillation.packing import fixed_batches, mask_tokens, packed_batches
 from fxprune.errors import DataError, unknown_name
 from fxprune.hub import chain, first_line, is_hub_name, offline, offline_remedy
 

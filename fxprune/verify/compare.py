@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
+
+from fxprune.axes import Axis
+from fxprune.inference import Inferred, output_values
 
 
 def output_tensors(output: object) -> list[Tensor]:
     """Return the floating-point tensors of a model output, in order."""
     leaves = tree_leaves(dict(output) if hasattr(output, "keys") else output)
     return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+def output_axes(gm: GraphModule, inferred: Inferred) -> list[tuple[Axis, ...]]:
+    """Return the axes of the floating-point outputs, in order."""
+    return [inferred.of(node) for node in output_values(gm) if node.meta["val"].is_floating_point()]
 
 
 def relative_error(got: Tensor, expected: Tensor) -> float:

@@ -12,11 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
-from torch.utils._pytree import tree_leaves
 
 from fxprune.groups import Groups
 from fxprune.units import Kept, axis_mask, tensor_mask
-from fxprune.verify.compare import output_tensors, relative_error
+from fxprune.verify.compare import output_axes, output_tensors, relative_error
 
 aten = torch.ops.aten
 
@@ -70,17 +69,8 @@ def masked_error(dense: GraphModule, slim: GraphModule, groups: Groups, kept: Ke
     with torch.no_grad():
         expected = output_tensors(MaskedDense(dense, groups, kept).run(*[kwargs[str(name)] for name in names]))
         got = output_tensors(slim(**kwargs))
-    outputs = [axes for node in dense.graph.nodes if node.op == "output" for axes in _output_axes(node, groups)]
-    pairs = zip(got, expected, outputs, strict=True)
+    pairs = zip(got, expected, output_axes(dense, groups.inferred), strict=True)
     return max(relative_error(new, _kept_only(old, axes, kept)) for new, old, axes in pairs)
-
-
-def _output_axes(node: Node, groups: Groups) -> list[Any]:
-    """Return the axes of the floating-point outputs, in order."""
-    floats = [
-        value for value in tree_leaves(node.args) if isinstance(value, Node) and value.meta["val"].is_floating_point()
-    ]
-    return [groups.inferred.of(value) for value in floats]
 
 
 def _kept_only(value: Tensor, axes: Any, kept: Kept) -> Tensor:

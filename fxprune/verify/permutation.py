@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from fxprune.axes import Axis, Concat, Factor, resolve, size_of
+from fxprune.axes import Axis, Concat, Factor, factors_of, resolve, size_of
 from fxprune.groups import Groups
 from fxprune.traced import replace_tensor, tensor_of
 from fxprune.units import positions
-from fxprune.verify.compare import output_tensors, relative_error
+from fxprune.verify.compare import output_axes, output_tensors, relative_error
 
 
 def permutation_error(traced: GraphModule, groups: Groups, kwargs: Mapping[str, Any], *, seed: int = 0) -> float:
@@ -33,13 +33,20 @@ def permutation_error(traced: GraphModule, groups: Groups, kwargs: Mapping[str, 
     with torch.no_grad():
         before = output_tensors(traced(**kwargs))
         for name, axes in groups.inferred.tensors.items():
-            tensor = tensor_of(shuffled, name)
-            for dim, axis in enumerate(axes):
-                tensor = tensor.index_select(dim, _order(axis, orders, tensor.shape[dim]))
+            tensor = _moved(tensor_of(shuffled, name), axes, orders)
             moved = torch.nn.Parameter(tensor) if isinstance(tensor_of(shuffled, name), torch.nn.Parameter) else tensor
             replace_tensor(shuffled, name, moved)
         after = output_tensors(shuffled(**kwargs))
-    return max(relative_error(new, old) for new, old in zip(after, before, strict=True))
+    pairs = zip(after, before, output_axes(traced, groups.inferred), strict=True)
+    return max(relative_error(new, _moved(old, axes, orders)) for new, old, axes in pairs)
+
+
+def _moved(value: Tensor, axes: tuple[Axis, ...], orders: Mapping[Factor, Tensor]) -> Tensor:
+    """Shuffle a value like the tensors: an output that may be cut moves with its group."""
+    for dim, axis in enumerate(axes):
+        if any(factor in orders for factor in factors_of(axis)):
+            value = value.index_select(dim, _order(axis, orders, value.shape[dim]))
+    return value
 
 
 def _order(axis: Axis, orders: Mapping[Factor, Tensor], length: int) -> Tensor:

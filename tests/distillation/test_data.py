@@ -10,8 +10,8 @@ import pytest
 from datasets import Dataset, IterableDataset
 
 from fxprune import hub
-from fxprune.distill import data as data_module
-from fxprune.distill.data import text_dataset
+from fxprune.distillation import data as data_module
+from fxprune.distillation.data import text_dataset
 from fxprune.errors import DataError
 
 ROWS = [f"row number {i} says something" for i in range(200)]

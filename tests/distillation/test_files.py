@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fxprune.distill.files import find_files
+from fxprune.distillation.files import find_files
 from fxprune.errors import DataError
 
 

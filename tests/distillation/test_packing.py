@@ -8,7 +8,7 @@ from datasets import Dataset
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from fxprune.distill.data import fixed_batches, mask_tokens, packed_batches
+from fxprune.distillation.data import fixed_batches, mask_tokens, packed_batches
 from fxprune.errors import DataError
 
 WORDS = [f"w{i}" for i in range(95)]

@@ -1,0 +1,191 @@
+"""Allocation: from a budget to the number of units each group keeps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from torch import nn
+from torch.fx import GraphModule
+
+from fxprune.axes import Axis, Concat, Factor, resolve
+from fxprune.errors import PlanError, UsageError
+from fxprune.groups import Groups
+from fxprune.traced import tensor_of
+from fxprune.widths import Component, Constraints, Counts, components
+
+TOLERANCE = 0.01  # the result is at most the target, and within 1 % of it
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
+
+
+def parse_count(text: str | float, dense: int) -> int:
+    """Read a parameter target: ``15M``, ``14500000`` or ``25%`` of `dense`.
+
+    Raises:
+        UsageError: the text is none of these.
+
+    >>> parse_count("15M", 109_500_000), parse_count("25%", 1000)
+    (15000000, 250)
+    """
+    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKmMbBgG%]?)\s*", str(text))
+    if match is None:
+        raise UsageError(f"cannot read the target {text!r}", remedy="write it as 15M, 14500000 or 25%")
+    number, unit = float(match[1].replace(",", "").replace("_", "")), match[2].lower()
+    return int(dense * number / 100) if unit == "%" else int(number * _UNITS[unit])
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Counts the parameters of a model from the sizes of its groups, without touching a weight."""
+
+    tensors: tuple[tuple[Axis, ...], ...]
+    names: Mapping[Factor, str]
+    outside: int  # parameters no graph node reads: they are not cut
+
+    @classmethod
+    def of(cls, traced: GraphModule, groups: Groups) -> Budget:
+        """Read the axis types of all parameters, tied ones once."""
+        inferred = groups.inferred.tensors
+        read = [name for name in inferred if isinstance(tensor_of(traced, name), nn.Parameter)]
+        total = sum(parameter.numel() for parameter in traced.parameters())
+        outside = total - sum(tensor_of(traced, name).numel() for name in read)
+        names = {group.factor: group.name for group in groups}
+        return cls(tuple(tuple(map(resolve, inferred[name])) for name in read), names, outside)
+
+    def parameters(self, counts: Mapping[str, int]) -> int:
+        """Return the number of parameters with `counts` units in the groups (others as they are)."""
+        sizes: dict[Axis, int] = {}
+        total = self.outside
+        for axes in self.tensors:
+            for axis in axes:
+                if axis not in sizes:
+                    sizes[axis] = self._size(axis, counts)
+            total += prod(sizes[axis] for axis in axes)
+        return total
+
+    def _size(self, axis: Axis, counts: Mapping[str, int]) -> int:
+        return prod(
+            sum(self._size(resolve(part), counts) for part in term.parts)
+            if isinstance(term, Concat)
+            else counts.get(self.names[term], term.size)
+            for term in axis
+        )
+
+
+def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None, *, thin_heads: bool = True) -> Counts:
+    """Keep the same fraction in every matrix axis: HomoDistil's allocation.
+
+    Args:
+        groups: dense.
+        ratio: fraction of every axis that stays, in (0, 1].
+        constraints: what the model class demands, if the result must load as one.
+        thin_heads: in an axis of heads x dims, narrow the dims first.
+    Returns:
+        Group -> number of kept units.
+    Raises:
+        UsageError: `ratio` is not in (0, 1].
+    """
+    if not 0.0 < ratio <= 1.0:
+        raise UsageError(f"the ratio {ratio} is not in (0, 1]", remedy="1.0 keeps everything, 0.5 half of every axis")
+    parts = components(groups, constraints or Constraints(), thin_heads=thin_heads)
+    return _counts(parts, [part.at(ratio) for part in parts])
+
+
+def solve(
+    budget: Budget,
+    groups: Groups,
+    target: int,
+    constraints: Constraints | None = None,
+    *,
+    thin_heads: bool = True,
+) -> Counts:
+    """Find the uniform allocation with at most `target` parameters, and as near to it as whole units allow.
+
+    Args:
+        budget: of the dense model.
+        groups: dense.
+        target: number of parameters.
+        constraints: what the model class demands, if the result must load as one.
+        thin_heads: in an axis of heads x dims, narrow the dims first.
+    Raises:
+        PlanError: the target is larger than the model, or smaller than the smallest reachable one (which is named).
+    """
+    dense = budget.parameters({})
+    if target > dense:
+        raise PlanError(
+            f"the target of {target:,} parameters is larger than the model",
+            cause=f"it has {dense:,}",
+            remedy=f"choose a target below {dense:,}",
+        )
+    best: Counts = {}
+    for drop_heads in (False, True):
+        parts = components(groups, constraints or Constraints(), thin_heads=thin_heads, drop_heads=drop_heads)
+        _check_reachable(budget, groups, parts, target, constraints)
+        found = _counts(parts, _filled(budget, parts, _below(budget, parts, target), target))
+        if not best or budget.parameters(found) > budget.parameters(best):
+            best = found
+        if budget.parameters(best) >= (1 - TOLERANCE) * target:
+            break  # widths that keep all heads come near enough
+    return best
+
+
+def _check_reachable(
+    budget: Budget, groups: Groups, parts: Sequence[Component], target: int, constraints: Constraints | None
+) -> None:
+    smallest = budget.parameters(_counts(parts, [len(part.options) - 1 for part in parts]))
+    if target < smallest:
+        raise PlanError(
+            f"the target of {target:,} parameters is out of reach",
+            cause=f"the smallest reachable size is {smallest:,}: {_what_stays(groups, constraints)}",
+            remedy=f"choose a target of at least {smallest:,}",
+        )
+
+
+def _counts(parts: Sequence[Component], chosen: Iterable[int]) -> Counts:
+    return {name: n for part, i in zip(parts, chosen, strict=True) for name, n in part.options[i][1].items()}
+
+
+def _below(budget: Budget, parts: Sequence[Component], target: int) -> list[int]:
+    """Return the widest common ratio that fits, by bisection over all ratios any option has."""
+    ratios = sorted({ratio for part in parts for ratio, _ in part.options})
+    low, high = 0, len(ratios) - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = budget.parameters(_counts(parts, [part.at(ratios[middle]) for part in parts])) <= target
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return [part.at(ratios[low]) for part in parts]
+
+
+def _filled(budget: Budget, parts: Sequence[Component], chosen: list[int], target: int) -> list[int]:
+    """Widen single components while the target allows it, the narrowest first; equal layers stay equal."""
+    families = _families(parts)
+    open_ = set(range(len(families)))
+    while open_:
+        index = min(open_, key=lambda f: parts[families[f][0]].options[chosen[families[f][0]]][0])
+        wider = list(chosen)
+        for i in families[index]:
+            wider[i] = max(wider[i] - 1, 0)
+        if wider != chosen and budget.parameters(_counts(parts, wider)) <= target:
+            chosen = wider
+        else:
+            open_.discard(index)
+    return chosen
+
+
+def _families(parts: Sequence[Component]) -> list[list[int]]:
+    """Components with the same options (the layers of a model) are widened together."""
+    families: dict[tuple, list[int]] = {}
+    for i, part in enumerate(parts):
+        key = tuple((ratio, tuple(counts.values())) for ratio, counts in part.options)
+        families.setdefault(key, []).append(i)
+    return list(families.values())
+
+
+def _what_stays(groups: Groups, constraints: Constraints | None) -> str:
+    """Name the largest things that cannot be cut."""
+    frozen = sorted((group for group in groups if group.frozen), key=lambda group: -group.size)[:2]
+    reasons = [f"{group.name} ({group.size}) is {group.frozen.reason}" for group in frozen if group.frozen]
+    locked = [(g, why) for g in groups.prunable if constraints and (why := constraints.locks(g))][:2]
+    return "; ".join([*reasons, *[f"{group.name} ({group.size}): {why}" for group, why in locked]])

@@ -1,0 +1,212 @@
+"""The public functions: capture, analyse, prune, save and load."""
+
+from __future__ import annotations
+
+import copy
+import sys
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from fxprune import groups as grouping
+from fxprune import tracing
+from fxprune.allocation import parse_count, solve, uniform
+from fxprune.certificate import certify
+from fxprune.errors import ScoreError, UsageError, unknown_name
+from fxprune.groups import Groups
+from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, UnitScorer, UnitScores, weight_score
+from fxprune.inference import output_values
+from fxprune.origin import Origin
+from fxprune.passes import CANONICAL, run_passes
+from fxprune.plan import Plan
+from fxprune.student import Student, refresh_shapes
+from fxprune.traced import Traced
+from fxprune.widths import Constraints, Counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+
+def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
+    """Capture `model` as a graph that is called like it and returns the same structure.
+
+    Args:
+        model: any module `torch.export` can trace; it is copied, never changed.
+        example_kwargs: keyword arguments of its forward; dimension 0 of every tensor is the batch, dimension 1 of
+            2-D integer tensors the sequence, and both stay free.
+    Returns:
+        A graph in evaluation mode with the model's own parameters and names, tied ones tied.
+    Raises:
+        CaptureError: the model cannot be traced; the error names the module and the source line that stopped it.
+    """
+    traced = tracing.capture(model, example_kwargs)
+    run_passes(traced, CANONICAL)
+    traced.meta["origin"] = Origin.of(model, example_kwargs)
+    return traced
+
+
+def analyse(traced: Traced, *, free_outputs: bool | Collection[int] | None = None) -> Groups:
+    """Find the groups of units that must be cut together.
+
+    Args:
+        traced: from `capture`.
+        free_outputs: outputs whose dimensions may be cut, by place, such as an encoder's hidden state; True frees all;
+            by default features that come beside predictions.
+    Returns:
+        The groups, frozen ones with their reason; `explain(a, b)` says why two parameter axes are coupled.
+    """
+    return grouping.analyse(traced, free_outputs=free_outputs)
+
+
+def prune(
+    model: nn.Module,
+    example_kwargs: Mapping[str, Any],
+    *,
+    ratio: float | None = None,
+    target_params: int | str | None = None,
+    plan: Plan | None = None,
+    importance: str = "magnitude",
+    loss: Callable[[Any], Tensor] | None = None,
+    free_outputs: bool | Collection[int] | None = None,
+    loadable: bool | None = None,
+    verify: bool = False,
+) -> Traced:
+    """Cut a model at once, without training.
+
+    Give one of `ratio`, `target_params` and `plan`.
+
+    Args:
+        model: copied, never changed.
+        example_kwargs: keyword arguments of its forward.
+        ratio: fraction of every matrix axis that stays, in (0, 1]; of heads x dims the dims are narrowed.
+        target_params: ``"15M"``, 14500000 or ``"25%"``; the result is at most that.
+        plan: from an earlier run; dense weights + plan = slim weights.
+        importance: magnitude or random, or with a loss sensitivity, fisher or movement.
+        loss: makes a scalar of the model's output, for scores that need gradients.
+        free_outputs: as for `analyse`.
+        loadable: whether the widths must be expressible by a config of the model's Hugging Face class;
+            by default, if it has one.
+        verify: prove the result (see `Certificate`).
+    Returns:
+        The slim model: called like the dense one, with `.plan`, `.certificate`, `.num_parameters()` and `.save(folder)`.
+    Raises:
+        PlanError: the target is out of reach, or the plan is of another model.
+        ScoreError: unknown score, or one that needs a loss.
+        VerifyError: a proof failed.
+    """
+    _check_one_of(ratio=ratio, target_params=target_params, plan=plan)
+    _check_score(importance, loss)
+    traced = capture(model, example_kwargs)
+    freed = _places(free_outputs, traced)
+    dense = copy.deepcopy(traced) if verify else None
+    student = Student(traced, free_outputs=freed)
+    if plan is None:
+        limits = constraints(model, traced) if loadable is None or loadable else Constraints()
+        counts = counts_for(student, ratio=ratio, target_params=target_params, limits=limits)
+        student.cut_to(counts, _scores(student, importance, loss, example_kwargs))
+    else:
+        student.apply(plan)
+    return finish(student, dense, example_kwargs)
+
+
+def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, Any]) -> Traced:
+    """Make a cut student ready to hand out: shapes refreshed, plan attached, and proved against `dense` if given."""
+    slim = student.traced
+    refresh_shapes(slim, student.groups)
+    slim.meta["plan"] = student.plan
+    slim.meta["groups"] = student.groups
+    if dense is not None:
+        slim.meta["certificate"] = certify(
+            dense,
+            slim,
+            student.groups,
+            student.plan,
+            tracing.traceable(example_kwargs),
+            free_outputs=student.free_outputs,
+        )
+    return slim
+
+
+def counts_for(
+    student: Student, *, ratio: float | None = None, target_params: int | str | None = None, limits: Constraints
+) -> Counts:
+    """Return how many units each group keeps for a ratio or a parameter target."""
+    if ratio is not None:
+        return uniform(student.groups, ratio, limits)
+    assert target_params is not None
+    target = parse_count(target_params, student.budget.parameters({}))
+    return solve(student.budget, student.groups, target, limits)
+
+
+def constraints(model: nn.Module, traced: Traced) -> Constraints:
+    """Return what the Hugging Face class of `model` demands of a slim model's widths; nothing for other modules."""
+    if not _is_pretrained(model):
+        return Constraints()
+    from fxprune.deploy.size_classes import size_classes
+
+    classes = size_classes(type(model), model.config)  # type: ignore[arg-type]
+    traced.meta["size_classes"] = classes
+    return Constraints(
+        ratios=[frozenset(ratio) for ratio in classes.ratios],
+        fixed=classes.fixed,
+        recomputed=traced.provenance.recomputed,
+    )
+
+
+def load(folder: str | Path) -> nn.Module:
+    """Load a slim model that `save` wrote: the graph with its weights and its plan, without the model's source code.
+
+    Raises:
+        SourceError: the folder holds no such model.
+    """
+    from fxprune.deploy.bundle import load_bundle
+
+    return load_bundle(Path(folder))
+
+
+def _is_pretrained(model: nn.Module) -> bool:
+    transformers = sys.modules.get("transformers")
+    return transformers is not None and isinstance(model, transformers.PreTrainedModel)
+
+
+def _places(free_outputs: bool | Collection[int] | None, traced: Traced) -> frozenset[int]:
+    if free_outputs is None:
+        return grouping.byproducts(traced)
+    if isinstance(free_outputs, bool):
+        return frozenset(range(len(output_values(traced)))) if free_outputs else frozenset()
+    return frozenset(free_outputs)
+
+
+def _check_one_of(**given: object) -> None:
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        raise UsageError(
+            f"give one of {', '.join(given)}",
+            cause=f"given: {', '.join(names) or 'none'}",
+            remedy="for example ratio=0.5",
+        )
+
+
+def _check_score(importance: str, loss: object) -> None:
+    if importance not in WEIGHT_SCORES:
+        raise ScoreError(unknown_name("score", importance, WEIGHT_SCORES))
+    if importance in NEEDS_GRADIENT and loss is None:
+        raise ScoreError(
+            f"the score {importance!r} needs a gradient",
+            remedy="pass loss=, a function of the model's output, or use 'magnitude'",
+        )
+
+
+def _scores(student: Student, importance: str, loss: Any, example_kwargs: Mapping[str, Any]) -> UnitScores:
+    traced = student.traced
+    if importance in NEEDS_GRADIENT:
+        for parameter in traced.parameters():
+            parameter.requires_grad_(True)
+        loss(traced(**tracing.traceable(example_kwargs))).backward()
+    scores = UnitScorer(student.groups)(traced, weight_score(importance))
+    traced.zero_grad(set_to_none=True)
+    return scores

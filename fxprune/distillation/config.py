@@ -1,0 +1,113 @@
+"""What a distillation run is told, checked before anything is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from fxprune.errors import UsageError, unknown_name
+from fxprune.importance import WEIGHT_SCORES
+
+ScheduleKind = Literal["cubic", "one-shot"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossWeights:
+    """Weights of the terms of ``L = task + a1 KL + a2 hidden + a3 embedding + a4 attention``.
+
+    Terms a model has no use for (no head: no task loss, no KL) are left out by the run, which says so.
+    """
+
+    task: float = 1.0
+    kl: float = 1.0
+    hidden: float = 1.0
+    embedding: float = 1.0
+    attention: float = 1.0
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if getattr(self, item.name) < 0:
+                raise UsageError(f"the weight of the {item.name} loss is negative", remedy="0 leaves a term out")
+        if not any(getattr(self, item.name) for item in fields(self)):
+            raise UsageError("all loss weights are zero", remedy="give at least one term a weight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """When the student is cut.
+
+    Attributes:
+        kind: cubic (many small cuts, fewer later), or one-shot (one cut at `start`).
+        start: fraction of the steps before the first cut.
+        end: fraction of the steps by which the target is reached.
+        interval: steps between cuts.
+    """
+
+    kind: ScheduleKind = "cubic"
+    start: float = 0.02
+    end: float = 0.5
+    interval: int = 5
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("cubic", "one-shot"):
+            raise UsageError(unknown_name("schedule", self.kind, ["cubic", "one-shot"]))
+        if not 0.0 <= self.start < self.end <= 1.0:
+            raise UsageError(
+                f"the schedule ends at {self.end} before it starts at {self.start}", remedy="use 0 <= start < end <= 1"
+            )
+        if self.interval < 1:
+            raise UsageError(f"an interval of {self.interval} steps is none", remedy="use at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillConfig:
+    """All settings of a run.
+
+    Attributes:
+        target_params: ``"15M"``, 14500000 or ``"25%"``.
+        max_steps: optimizer steps.
+        batch_size: sequences a step.
+        length: tokens a sequence.
+        learning_rate: of Adam, after a warm-up over `warmup` of the steps; decays linearly to 0.
+        weight_decay: of AdamW.
+        importance: name of the score.
+        smoothing: beta of its moving average.
+        mask_probability: of masked LM.
+        held_out_batches: batches of held-out text the losses before and after are measured on.
+        seed: of data order, masks and dropout.
+        device: cpu, cuda or auto.
+        loadable: widths must be expressible by a config of the model's class.
+        verify: prove the result.
+    """
+
+    target_params: int | str
+    max_steps: int = 200
+    batch_size: int = 16
+    length: int = 128
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    clip: float = 1.0
+    importance: str = "sensitivity"
+    smoothing: float = 0.85
+    mask_probability: float = 0.15
+    held_out_batches: int = 8
+    seed: int = 0
+    device: str = "auto"
+    loadable: bool = True
+    verify: bool = False
+    loss: LossWeights = field(default_factory=LossWeights)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "batch_size", "length", "held_out_batches"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} is {getattr(self, name)}", remedy="use at least 1")
+        if self.length < 8:
+            raise UsageError(f"a length of {self.length} tokens is too short", remedy="use at least 8")
+        if not 0.0 < self.mask_probability < 1.0:
+            raise UsageError(f"the mask probability {self.mask_probability} is not between 0 and 1", remedy="use 0.15")
+        if not self.learning_rate > 0.0:
+            raise UsageError(f"the learning rate {self.learning_rate} is not positive", remedy="use 5e-4")
+        if self.importance not in WEIGHT_SCORES:
+            raise UsageError(unknown_name("score", self.importance, WEIGHT_SCORES))

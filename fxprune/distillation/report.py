@@ -1,0 +1,57 @@
+"""What a distillation run tells: step by step, and at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fxprune.traced import Traced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """One optimizer step.
+
+    Attributes:
+        step: from 1.
+        steps: of the whole run.
+        params: of the student after the step.
+        losses: the total and each term, unweighted, in nats (task, kl) or relative squared error (the others).
+        cut: whether the student was rewritten in this step.
+        ratio: fraction of the way to the target that the schedule asks for (1 = dense, 0 = target).
+        tokens_per_second: of this step.
+    """
+
+    step: int
+    steps: int
+    params: int
+    losses: Mapping[str, float]
+    cut: bool
+    ratio: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillResult:
+    """A finished run.
+
+    Attributes:
+        student: the slim model.
+        teacher_params: of the dense model.
+        student_params: of the slim one.
+        held_out: name -> value on held-out text, for the teacher and the student: masked or causal LM loss in nats
+            ("task"), KL to the teacher in nats ("kl"), relative feature error ("hidden").
+        objective: "masked LM", "causal LM" or "features".
+        notes: decisions the run took by itself, in words.
+        history: every step.
+        seconds: wall-clock of the loop.
+    """
+
+    student: Traced
+    teacher_params: int
+    student_params: int
+    held_out: Mapping[str, Mapping[str, float]]
+    objective: str
+    notes: tuple[str, ...]
+    history: tuple[StepReport, ...]
+    seconds: float

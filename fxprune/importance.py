@@ -1,0 +1,260 @@
+"""Importance: a score per unit, higher = keep, summed over all the slices the unit has in all its tensors.
+
+A score per weight is summed over a unit's slices, so a smoothed score that is linear in the weights' scores can be
+smoothed unit by unit: the state is as small as the number of units, not of weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from fxprune.axes import Axis, Factor, resolve
+from fxprune.errors import ScoreError, unknown_name
+from fxprune.groups import Groups
+from fxprune.traced import tensor_of
+from fxprune.units import positions
+
+WeightScore: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
+UnitScores: TypeAlias = dict[str, Tensor]  # group -> (units,), or (outer units, units) where the group may be ragged
+
+
+def magnitude(weight: Tensor, grad: Tensor | None = None) -> Tensor:
+    """Score an entry by its size, ``|weight|``.
+
+    Source:
+        Han et al. 2015, arXiv:1506.02626.
+    """
+    return weight.abs()
+
+
+def sensitivity(weight: Tensor, grad: Tensor | None) -> Tensor:
+    """Estimate how far the loss moves if an entry becomes zero: ``|weight * grad|``.
+
+    Args:
+        weight: any shape.
+        grad: same shape as `weight`; gradient of the batch-mean loss.
+    Returns:
+        Same shape, >= 0, in units of the loss (nats).
+    Raises:
+        ScoreError: there is no gradient.
+    Source:
+        Zhang et al. 2022 (PLATON), arXiv:2206.12562, equation 2; Liang et al. 2023 (HomoDistil), equation 5.
+
+    >>> sensitivity(torch.tensor([1., -2.]), torch.tensor([3., 1.]))
+    tensor([3., 2.])
+    """
+    return (weight * _needed(grad)).abs()
+
+
+def fisher(weight: Tensor, grad: Tensor | None) -> Tensor:
+    """Second-order estimate of the same: ``(weight * grad)^2``, the diagonal of the empirical Fisher information.
+
+    Source:
+        Theis et al. 2018, arXiv:1801.05787.
+    """
+    return (weight * _needed(grad)).square()
+
+
+def movement(weight: Tensor, grad: Tensor | None) -> Tensor:
+    """Score an entry by whether training moves it away from zero: ``-weight * grad``.
+
+    Source:
+        Sanh et al. 2020, arXiv:2005.07683, equation 4 (one step of the sum).
+    """
+    return -weight * _needed(grad)
+
+
+def random_score(weight: Tensor, grad: Tensor | None = None) -> Tensor:
+    """Score at random: the baseline every score must beat."""
+    return torch.rand_like(weight)
+
+
+WEIGHT_SCORES: Mapping[str, WeightScore] = {
+    "magnitude": magnitude,
+    "sensitivity": sensitivity,
+    "fisher": fisher,
+    "movement": movement,
+    "random": random_score,
+}
+NEEDS_GRADIENT = frozenset({"sensitivity", "fisher", "movement"})
+
+
+def weight_score(name: str) -> WeightScore:
+    """Return the score called `name`.
+
+    Raises:
+        ScoreError: unknown name; the known ones are listed.
+    """
+    if name not in WEIGHT_SCORES:
+        raise ScoreError(unknown_name("score", name, WEIGHT_SCORES))
+    return WEIGHT_SCORES[name]
+
+
+def _needed(grad: Tensor | None) -> Tensor:
+    if grad is None:
+        raise ScoreError(
+            "this score needs gradients, and a weight has none", remedy="run backward first, or use 'magnitude'"
+        )
+    return grad
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the units of one group lie on one axis of one tensor."""
+
+    dim: int
+    group: str
+    units: Tensor  # flat index into the group's scores for each position, -1 where there is none
+    total: int
+
+
+class UnitScorer:
+    """Sums scores of weights to scores of units.
+
+    Args:
+        groups: those to score are the prunable ones; a ragged one is scored under each outer unit.
+    """
+
+    def __init__(self, groups: Groups) -> None:
+        self.groups = groups
+        self._places = self._find_places()
+
+    def __call__(self, traced: GraphModule, score: WeightScore) -> UnitScores:
+        """Return the scores of all prunable groups, of the weights and gradients as they are now."""
+        self._refresh()
+        totals = {group.name: torch.zeros(self._total(group.name)) for group in self.groups.prunable}
+        with torch.no_grad():
+            for name, places in self._places.items():
+                tensor = tensor_of(traced, name)
+                if isinstance(tensor, torch.nn.Parameter):
+                    grad = tensor.grad if tensor.grad is not None else _no_gradient(tensor)
+                    self._add(totals, score(tensor, grad).float(), places)
+        return {name: self._shaped(name, total) for name, total in totals.items()}
+
+    def _add(self, totals: UnitScores, scores: Tensor, places: list[_Place]) -> None:
+        sums: dict[int, Tensor] = {}
+        for place in places:
+            if place.dim not in sums:
+                others = [dim for dim in range(scores.ndim) if dim != place.dim]
+                sums[place.dim] = (scores.sum(others) if others else scores).cpu()
+            present = place.units >= 0
+            totals[place.group].index_add_(0, place.units[present], sums[place.dim][present])
+
+    def _shaped(self, name: str, total: Tensor) -> Tensor:
+        outer = self.groups.ragged.get(name)
+        return total if outer is None else total.view(self.groups[outer].size, self.groups[name].size)
+
+    def _total(self, name: str) -> int:
+        outer = self.groups.ragged.get(name)
+        return self.groups[name].size * (1 if outer is None else self.groups[outer].size)
+
+    def _refresh(self) -> None:
+        sizes = {place.group: place.total for places in self._places.values() for place in places}
+        if any(self._total(name) != total for name, total in sizes.items()):
+            self._places = self._find_places()
+
+    def _find_places(self) -> dict[str, list[_Place]]:
+        wanted = {group.factor: group.name for group in self.groups.prunable}
+        known: dict[Axis, list[tuple[str, Tensor]]] = {}
+        places: dict[str, list[_Place]] = {}
+        for name, axes in self.groups.inferred.tensors.items():
+            for dim, axis in enumerate(axes):
+                key = resolve(axis)
+                if key not in known:
+                    known[key] = self._on_axis(key, wanted)
+                for group, units in known[key]:
+                    places.setdefault(name, []).append(_Place(dim, group, units, self._total(group)))
+        return places
+
+    def _on_axis(self, axis: Axis, wanted: Mapping[Factor, str]) -> list[tuple[str, Tensor]]:
+        placed = positions(axis)
+        found = []
+        for factor, units in placed:
+            if factor in wanted:
+                name = wanted[factor]
+                outer = self.groups.ragged.get(name)
+                if outer is not None:
+                    above = next(rows for other, rows in placed if other is self.groups[outer].factor)
+                    units = torch.where(units < 0, units, above * factor.size + units)
+                found.append((name, units))
+        return found
+
+
+def _no_gradient(tensor: Tensor) -> Tensor | None:
+    """A weight the loss does not reach has no say, if it was asked at all."""
+    return torch.zeros_like(tensor) if tensor.requires_grad else None
+
+
+def check_scores(scores: UnitScores) -> None:
+    """Refuse scores a plan cannot be made from.
+
+    Raises:
+        ScoreError: a score is not finite, or all units of every group score the same (a frozen copy of the teacher,
+            or a student equal to it, has no gradient, and the cut would be arbitrary).
+    """
+    for name, score in scores.items():
+        if not torch.isfinite(score).all():
+            raise ScoreError(
+                f"the scores of group {name!r} are not finite", remedy="lower the learning rate, or check the data"
+            )
+    if scores and all(float(score.max() - score.min()) == 0.0 for score in scores.values()):
+        raise ScoreError(
+            "all units score the same, so any cut would be arbitrary",
+            cause="the gradient is zero: the weights are frozen (requires_grad), or the student still equals its teacher",
+            remedy="score with a loss that is not at its minimum (masked LM, dropout), or use 'magnitude'",
+        )
+
+
+def best_units(scores: UnitScores, counts: Mapping[str, int]) -> dict[str, Tensor]:
+    """Return bool masks that keep the `counts` best units of each group; ties go to the lower index.
+
+    Args:
+        scores: (units,) or (outer units, units).
+        counts: group -> how many stay (for each outer unit, if ragged).
+    """
+    check_scores({name: scores[name] for name in counts if name in scores})
+    masks = {}
+    for name, count in counts.items():
+        score = scores[name]
+        order = torch.sort(score, dim=-1, descending=True, stable=True).indices[..., :count]
+        masks[name] = torch.zeros_like(score, dtype=torch.bool).scatter_(-1, order, True)
+    return masks
+
+
+class Smoothed:
+    """Exponential moving average of unit scores, ``s <- beta s + (1 - beta) score``, which follows the cuts.
+
+    Source:
+        Zhang et al. 2022 (PLATON), equation 4; beta = 0.85 there.
+    """
+
+    def __init__(self, beta: float = 0.85) -> None:
+        self.beta = beta
+        self.value: UnitScores = {}
+
+    def update(self, scores: UnitScores) -> UnitScores:
+        """Add one step's scores; return the average."""
+        if not self.value:
+            self.value = {name: score.clone() for name, score in scores.items()}
+        else:
+            for name, score in scores.items():
+                self.value[name].lerp_(score, 1 - self.beta)
+        return self.value
+
+    def cut(self, masks: Mapping[str, Tensor], ragged: Mapping[str, str]) -> None:
+        """Drop the units that were cut."""
+        for name, score in self.value.items():
+            mask, rows = masks.get(name), masks.get(ragged.get(name, ""))
+            if mask is not None and mask.ndim == 2:
+                keep = [row[chosen] for row, chosen in zip(score, mask, strict=True)]
+                width = len(keep[int(rows.nonzero()[0, 0])]) if rows is not None else len(keep[0])
+                score = torch.stack([row[:width] if len(row) >= width else score.new_zeros(width) for row in keep])
+            elif mask is not None:
+                score = score[..., mask]
+            self.value[name] = score if rows is None else score[rows]

@@ -1,0 +1,88 @@
+"""A student: a captured model that is cut, with its groups, ledger and parameter count kept in step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.optim import Optimizer
+
+from fxprune.allocation import Budget
+from fxprune.axes import size_of
+from fxprune.calls import results_of
+from fxprune.groups import Groups, analyse
+from fxprune.importance import UnitScores, best_units
+from fxprune.ledger import Ledger
+from fxprune.passes import SliceUnits, run_passes
+from fxprune.plan import Plan, fingerprint
+from fxprune.traced import Traced
+from fxprune.units import Kept
+
+
+class Student:
+    """Cuts a captured model, as often as wanted.
+
+    Args:
+        traced: captured and dense; it is changed in place.
+        free_outputs: indices of outputs whose dimensions may be cut.
+    """
+
+    def __init__(self, traced: Traced, *, free_outputs: frozenset[int] = frozenset()) -> None:
+        self.traced = traced
+        self.free_outputs = free_outputs
+        self.groups: Groups = analyse(traced, free_outputs=free_outputs)
+        self.ledger = Ledger(self.groups, traced.provenance.aliases, fingerprint(traced.state_dict()))
+        self.budget = Budget.of(traced, self.groups)
+
+    def cut(self, masks: Mapping[str, Tensor], optimizers: tuple[Optimizer, ...] = ()) -> Kept:
+        """Remove units: `masks` tells which stay, by group. Returns what the rewriter was given."""
+        kept = self.ledger.kept(masks)
+        if kept.units:
+            self.ledger.record(kept)
+            run_passes(self.traced, [SliceUnits(self.groups.inferred, kept, optimizers)])
+        return kept
+
+    def cut_to(
+        self, counts: Mapping[str, int], scores: UnitScores, optimizers: tuple[Optimizer, ...] = ()
+    ) -> dict[str, Tensor]:
+        """Keep the `counts` best units of each group; groups that are that small already stay. Returns the masks."""
+        due = {name: count for name, count in counts.items() if count < self.groups[name].size}
+        masks = best_units(scores, due)
+        self.cut(masks, optimizers)
+        return masks
+
+    def apply(self, plan: Plan) -> None:
+        """Cut to `plan`."""
+        self.cut(self.ledger.cut_for(plan))
+
+    @property
+    def plan(self) -> Plan:
+        """Everything cut so far, over dense units."""
+        return self.ledger.plan()
+
+
+def refresh_shapes(traced: GraphModule, groups: Groups) -> None:
+    """Write the sizes of now into the traced values, so that the graph can be analysed or exported again."""
+    for node, results in groups.inferred.axes.items():
+        values = results_of(node)
+        if values is None:
+            continue
+        new: list[Any] = []
+        for value, axes in zip(values, results, strict=True):
+            sizes = [size_of(axis) for axis in axes]
+            shape = [s if isinstance(s, int) else old for s, old in zip(sizes, value.shape, strict=True)]
+            same = all(s == old for s, old in zip(sizes, value.shape, strict=True) if isinstance(s, int))
+            new.append(value if same else _resized(value, shape))
+        node.meta["val"] = new[0] if isinstance(node.meta["val"], Tensor) else type(node.meta["val"])(new)
+        node.meta.pop("tensor_meta", None)
+
+
+def _resized(value: Tensor, shape: list[Any]) -> Tensor:
+    mode = getattr(value, "fake_mode", None)
+    if mode is None:
+        return torch.empty(shape, dtype=value.dtype, device="meta")
+    with mode:
+        return value.new_empty(shape)
