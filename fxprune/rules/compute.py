@@ -1,4 +1,4 @@
-"""Shape rules of the ops that compute: attention, products, reductions, convolutions, indexing, constants."""
+"""Shape rules of the ops that compute: attention, products, reductions, norms, convolutions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ def attention(call: Call) -> Applied:
     assert key is not None
     grouped = call["enable_gqa"] and query[-3] != key[-3]
     h = "(h g)" if grouped else "h"
-    m = f"... {h} q! k!?" if mask is not None and len(mask) > 2 else "q! k!?"
-    rule = f"... {h} q! e, ... h k! e, ... h k! v, {m} -> ... {h} q! v"
+    rule = f"... {h} q! e, ... h k! e, ... h k! v, {_mask(mask, h)} -> ... {h} q! v"
     return Applied(rule, roles={**ATTENTION, "g": "queries per key"}, reason="attended over")
+
+
+def _mask(mask: Shape | None, heads: str) -> str:
+    if mask is None or len(mask) < 3:
+        return "q! k!?"
+    return f"... {'1' if mask[-3] == 1 else heads} q! k!?"
 
 
 @shape_rule(aten.matmul.default)
@@ -38,22 +43,46 @@ def matmul(call: Call) -> Applied:
     return Applied(f"{a}, {b} -> {' '.join(out)}")
 
 
+@shape_rule(aten.addmm.default)
+def addmm(call: Call) -> Applied:
+    """``o, i k, k o -> i o``; what is added may have both dimensions, or one, or none."""
+    return Applied(f"{_added(call.x, ['i', 'o'])}, i k, k o -> i o")
+
+
+@shape_rule(aten.baddbmm.default)
+def baddbmm(call: Call) -> Applied:
+    """``b i j, b i k, b k j -> b i j``; what is added may lack the first dimensions."""
+    rule = f"{_added(call.x, ['b', 'i', 'j'])}, b i k, b k j -> b i j"
+    return Applied(rule, roles={"b": "heads", "k": "qk"})
+
+
+def _added(shape: Shape, dims: list[str]) -> str:
+    """A broadcast operand: its dimensions are the last of `dims`, those of size one are nobody's."""
+    return " ".join("1" if size == 1 else dim for size, dim in zip(shape, dims[len(dims) - len(shape) :], strict=True))
+
+
 @shape_rule(aten.einsum.default)
 def einsum(call: Call) -> Applied:
     """The notation is einsum's own, with names instead of letters."""
     equation = call["equation"].replace(" ", "")
     left, arrow, right = equation.partition("->")
-    if not arrow or any(
-        len(set(term)) != len(term.replace("...", ".")) for term in left.split(",") if "..." not in term
-    ):
-        return opaque(call, f"einsum {equation!r}")
-    return Applied(f"{', '.join(map(_spell, left.split(',')))} -> {_spell(right)}")
+    if not arrow:
+        return opaque(call, f"einsum {equation!r} without an arrow")
+    ranks = [len(shape) for shape in call.operands if shape is not None]
+    terms = [_spell(term, rank) for term, rank in zip(left.split(","), ranks, strict=True)]
+    return Applied(f"{', '.join(terms)} -> {_spell(right, len(call.out))}")
 
 
-def _spell(term: str) -> str:
-    rest = term.removeprefix("...")
-    dims = [f"x{ord(letter)}" for letter in rest]
-    return " ".join([*(["..."] if rest != term else []), *dims])
+def _spell(term: str, rank: int) -> str:
+    """``b...d`` of rank 4 is ``xb e2 e1 xd``: an ellipsis, wherever it stands, is aligned at its end."""
+    before, _, after = term.partition("...")
+    hidden = rank - len(before) - len(after)
+    dims = [*map(_letter, before), *(f"e{hidden - i}" for i in range(hidden)), *map(_letter, after)]
+    return " ".join(dims)
+
+
+def _letter(letter: str) -> str:
+    return f"x{ord(letter)}"
 
 
 @shape_rule(aten.softmax.int, aten.log_softmax.int, aten._softmax.default, aten.cumsum.default, aten.logsumexp.default)
@@ -77,10 +106,16 @@ def reduce(call: Call) -> Applied:
     dims = names(len(call.x))
     given = call["dim"]
     across = set(range(len(dims))) if given in (None, []) else {d % len(dims) for d in _as_list(given)}
-    flag = "" if call.op is aten.sum.dim_IntList or call.op is aten.linalg_vector_norm.default else "~"
-    before = [f"{name}{flag}" if i in across else name for i, name in enumerate(dims)]
+    before = [f"{name}{_reduction(call)}" if i in across else name for i, name in enumerate(dims)]
     after = [("1" if i in across else name) for i, name in enumerate(dims) if i not in across or call["keepdim"]]
-    return Applied(text(before, to=[after]))
+    return Applied(text(before, to=[after]), reason="the smallest may be the one that was cut")
+
+
+def _reduction(call: Call) -> str:
+    """What removing positions does: nothing but remove them from a sum, move a mean, change a smallest one."""
+    if call.op is aten.linalg_vector_norm.default:
+        return "!" if call["ord"] < 0 else ""
+    return "" if call.op is aten.sum.dim_IntList else "~"
 
 
 def _as_list(value: int | list[int]) -> list[int]:
@@ -128,63 +163,10 @@ def convolution(call: Call) -> Applied:
     return opaque(call, "a grouped convolution")
 
 
-@shape_rule(aten.index.Tensor)
-def index(call: Call) -> Applied:
-    """``a n! b, ... -> a ... b``: positions picked by data; index tensors broadcast."""
-    picked = [i for i, value in enumerate(call["indices"]) if value is not None]
-    dims = names(len(call.x))
-    before = [f"{name}!" if i in picked else name for i, name in enumerate(dims)]
-    indices = [shape for shape in call.operands[1:] if shape is not None]
-    rank = max(len(shape) for shape in indices)
-    broadcast = names(rank, "i")
-    adjacent = picked == list(range(picked[0], picked[-1] + 1))
-    at = picked[0] if adjacent else 0
-    rest = [name for i, name in enumerate(dims) if i not in picked]
-    operands = [_aligned(shape, broadcast) for shape in call.operands[1:] if shape is not None]
-    return Applied(text(before, *operands, to=[[*rest[:at], *broadcast, *rest[at:]]]), reason="rows are picked by data")
-
-
-def _aligned(shape: Shape, broadcast: list[str]) -> list[str]:
-    return broadcast[len(broadcast) - len(shape) :]
-
-
-@shape_rule(aten.index_select.default)
-def index_select(call: Call) -> Applied:
-    """``a n! b, m -> a m b``."""
-    dims, dim = names(len(call.x)), call["dim"] % len(call.x)
-    before, after = list(dims), list(dims)
-    before[dim], after[dim] = f"{dims[dim]}!", "m"
-    return Applied(text(before, ["m"], to=[after]), reason="rows are picked by data")
-
-
-@shape_rule(
-    aten.zeros.default,
-    aten.ones.default,
-    aten.full.default,
-    aten.empty.memory_format,
-    aten.new_zeros.default,
-    aten.new_ones.default,
-    aten.new_full.default,
-    aten.new_empty.default,
-)
-def constant(call: Call) -> Applied:
-    """Every position holds the same value, so a literal size may follow whatever it meets."""
-    dims = names(len(call.out))
-    literals = [
-        name if isinstance(value, int) and value != 1 else None for name, value in zip(dims, call["size"], strict=True)
-    ]
-    operands = [names(len(shape), "other") for shape in call.operands if shape is not None]
-    return Applied(text(*operands, to=[dims]), literals={"size": literals})
-
-
-@shape_rule(
-    aten.arange.default,
-    aten.arange.start,
-    aten.arange.start_step,
-    aten.linspace.default,
-    aten.eye.default,
-    aten.tril.default,
-)
-def counted(call: Call) -> Applied:
-    """Every position holds its own value, computed from where it stands."""
-    return opaque(call, "its values are computed from positions")
+@shape_rule(aten.layer_norm.default, aten.rms_norm.default)
+def norm(call: Call) -> Applied:
+    """``... d~, d?, d? -> ... d~``; `normalized_shape` may name several dimensions."""
+    dims = names(len(call["normalized_shape"]))
+    x = " ".join(["...", *(f"{dim}~" for dim in dims)])
+    weight = " ".join(dims) + "?"
+    return Applied(f"{x}, {weight}, {weight} -> {x}", literals={"normalized_shape": dims})

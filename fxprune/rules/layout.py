@@ -1,4 +1,4 @@
-"""Shape rules of the ops that move elements about: view, permute, slice, split, cat, expand."""
+"""Shape rules of the ops that lay elements out anew: view, permute, squeeze, expand."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from itertools import count
 
 import torch
 
-from fxprune.rules.table import Applied, Call, Shape, opaque, shape_rule
+from fxprune.rules.table import Applied, Call, Literals, Shape, opaque, shape_rule
 from fxprune.sizes import Size, divide
 
 aten = torch.ops.aten
-END = 2**62  # slices to the end carry an end near 2**63
 
 
 def names(n: int, prefix: str = "d") -> list[str]:
@@ -39,10 +38,9 @@ def view(call: Call) -> Applied:
     if pieces is None:
         return opaque(call, "a view whose dimensions have no common layout")
     before, after, sizes = pieces
-    others = [names(len(shape), f"other{i}_") for i, shape in enumerate(call.operands[1:]) if shape is not None]
-    literals, locked = _view_literals(call, after)
-    rule = text([_bracket(dim, locked) for dim in before], *others, to=[[_bracket(dim) for dim in after]])
-    return Applied(rule, sizes, literals, reason="a symbolic size that counts it")
+    result = [_bracket(dim) for dim in after]
+    like = [result for _ in call.operands[1:]]  # view_as takes its sizes from a second operand
+    return Applied(text([_bracket(dim) for dim in before], *like, to=[result]), sizes, _view_literals(call, result))
 
 
 def _align(left: Shape, right: Shape) -> tuple[list[list[str]], list[list[str]], dict[str, Size]] | None:
@@ -82,29 +80,21 @@ def _size_at(shape: Shape, index: int) -> Size:
     return shape[index] if index < len(shape) else 1
 
 
-def _bracket(pieces: list[str], locked: frozenset[str] = frozenset()) -> str:
+def _bracket(pieces: list[str]) -> str:
     """``["a", "b"]`` is ``(a b)``; nothing at all is a size of one."""
-    flagged = [f"{piece}!" if piece in locked else piece for piece in pieces]
-    if not flagged:
+    if not pieces:
         return "1"
-    return flagged[0] if len(flagged) == 1 else f"({' '.join(flagged)})"
+    return pieces[0] if len(pieces) == 1 else f"({' '.join(pieces)})"
 
 
-def _view_literals(call: Call, after: list[list[str]]) -> tuple[dict[str, list[str | None]], frozenset[str]]:
-    """Which sizes of the call follow which pieces, and the pieces no literal can follow."""
+def _view_literals(call: Call, result: list[str]) -> Literals:
+    """Every size written down follows its dimension; -1 is computed from the others."""
     argument = next((name for name in ("size", "shape", "sizes") if name in call.arguments), None)
     if argument is None:
-        return {}, frozenset()
-    given = list(call[argument])
+        return {}
     first = call["dim"] % len(call.x) if argument == "sizes" else 0
-    literals: list[str | None] = []
-    locked: set[str] = set()
-    for value, pieces, size in zip(given, after[first:], call.out[first:], strict=False):
-        literal = isinstance(value, int) and value != -1
-        literals.append(_bracket(pieces) if literal else None)
-        if not isinstance(value, int) and not isinstance(size, int) and size.coefficient != 1:
-            locked.update(pieces)  # a computed size such as 4 * batch: no literal to rewrite
-    return {argument: literals}, frozenset(locked)
+    pairs = zip(call[argument], result[first:], strict=False)
+    return {argument: [dim if isinstance(value, int) and value != -1 else None for value, dim in pairs]}
 
 
 @shape_rule(
@@ -136,27 +126,24 @@ def unsqueeze(call: Call) -> Applied:
 
 @shape_rule(aten.squeeze.dim, aten.squeeze.dims, aten.squeeze.default)
 def squeeze(call: Call) -> Applied:
-    """``a b c -> a c`` where b is one; a dimension of another size stays."""
+    """``a b c -> a c`` where b is one; a dimension of another size stays, and would vanish if cut to one."""
     dims = names(len(call.x))
     given = call.arguments.get("dim", list(range(len(dims))))
-    gone = {dim % len(dims) for dim in ([given] if isinstance(given, int) else given)}
-    return Applied(text(dims, to=[[d for i, d in enumerate(dims) if i not in gone or call.x[i] != 1]]))
+    asked = {dim % len(dims) for dim in ([given] if isinstance(given, int) else given)}
+    before = [f"{d}!" if i in asked and call.x[i] != 1 else d for i, d in enumerate(dims)]
+    after = [d for i, d in enumerate(dims) if i not in asked or call.x[i] != 1]
+    return Applied(text(before, to=[after]), reason="squeezed away if cut to one")
 
 
-@shape_rule(aten.expand.default, aten.expand_as.default, aten.broadcast_to.default)
+@shape_rule(aten.expand.default, aten.broadcast_to.default, aten.expand_as.default)
 def expand(call: Call) -> Applied:
     """``a 1 c -> a n c``: a size of one becomes a new dimension; its literal follows what it meets later."""
     new = names(len(call.out))
     old = ["1" if size == 1 else name for size, name in zip(call.x, new[len(new) - len(call.x) :], strict=True)]
-    other = [[]] if len(call.operands) > 1 else []
-    given = call.arguments.get("size")
-    literals = (
-        {} if given is None else {"size": [_follows(value, name) for value, name in zip(given, new, strict=True)]}
-    )
-    if other:
+    if len(call.operands) > 1:
         return Applied(text(old, new, to=[new]))
-    return Applied(text(old, to=[new]), literals=literals)
-
-
-def _follows(value: object, name: str) -> str | None:
-    return name if isinstance(value, int) and value not in (-1, 1) else None
+    literals = [
+        name if isinstance(value, int) and value not in (-1, 1) else None
+        for value, name in zip(call["size"], new, strict=True)
+    ]
+    return Applied(text(old, to=[new]), literals={"size": literals})

@@ -100,7 +100,7 @@ def names_of(pattern: Pattern) -> list[str]:
 
 
 def _operands(side: str) -> list[str]:
-    return [part for part in side.split(",")] if side.strip() else []
+    return side.split(",") if side.strip() else []
 
 
 def _operand(text: str, flags: dict[str, set[str]], whole: str) -> Operand:

@@ -48,7 +48,10 @@ def split_with_sizes(call: Call) -> Applied:
     if not isinstance(call.x[dim], int):
         return opaque(call, "a split of a symbolic dimension")
     parts = names(len(call.results), "x")
-    return Applied(_split(call, dim, parts), literals={"split_sizes" if "split_sizes" in call.arguments else "split_size": list(parts)})
+    return Applied(
+        _split(call, dim, parts),
+        literals={"split_sizes" if "split_sizes" in call.arguments else "split_size": list(parts)},
+    )
 
 
 @shape_rule(aten.split.Tensor, aten.chunk.default, aten.unsafe_chunk.default)

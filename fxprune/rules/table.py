@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from fxprune.rules.notation import parse
 from fxprune.sizes import Size
 
 Shape: TypeAlias = tuple[Size, ...]
-Literals: TypeAlias = Mapping[str, "str | list[str | None]"]
+Literals: TypeAlias = Mapping[str, "str | Sequence[str | None]"]
 
 
 @dataclass(frozen=True, slots=True)
