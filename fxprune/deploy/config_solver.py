@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SizeClasses", "size_classes", "solve_config"]
 
+_NOT_SIZES = ("architectures",)  # written by save_pretrained
 _REMEDY = "plan with its size classes, or leave out the Hugging Face export"
 
 
@@ -57,7 +58,7 @@ def solve_config(
 
 
 def changed_fields(dense: PretrainedConfig, slim: PretrainedConfig) -> dict[str, tuple[Any, Any]]:
-    """Return field -> (dense, slim) for every value that differs between two configs, nested ones included."""
+    """Return field -> (dense, slim) for every size that differs between two configs, nested ones included."""
     return dict(_differences(dense.to_dict(), slim.to_dict(), ""))
 
 
@@ -66,7 +67,7 @@ def _differences(dense: Mapping[str, Any], slim: Mapping[str, Any], prefix: str)
         old, new = dense.get(name), slim.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             yield from _differences(old, new, f"{prefix}{name}.")
-        elif old != new:
+        elif old != new and isinstance(new, int | list) and name not in _NOT_SIZES:
             yield f"{prefix}{name}", (old, new)
 
 
