@@ -152,11 +152,17 @@ def _split_off(big: Term, outer: Term, rest: Size) -> Term:
 def _bind(x: Term, y: Term) -> None:
     """Make two terms of equal size the same."""
     if isinstance(y, Factor):
-        y.bound = (x,)
+        _bind_factor(y, x)
     elif isinstance(x, Factor):
-        x.bound = (y,)
+        _bind_factor(x, y)
     else:
         _refine(x, y)
+
+
+def _bind_factor(factor: Factor, term: Term) -> None:
+    if isinstance(term, Concat) and factor in factors_of((term,)):
+        raise UnifyError(f"a dimension of size {factor.size} would be a part of itself")  # beside parts of size zero
+    factor.bound = (term,)
 
 
 def _refine(left: Concat, right: Concat) -> None:

@@ -53,10 +53,8 @@ def operand_nodes(node: Node) -> list[Node | None]:
         if not takes_tensors:
             continue
         value = node.args[position] if position < len(node.args) else node.kwargs.get(name)
-        if isinstance(value, (list, tuple)):
-            operands.extend(item if isinstance(item, Node) else None for item in value)
-        else:
-            operands.append(value if isinstance(value, Node) else None)
+        items = value if isinstance(value, (list, tuple)) else [value]
+        operands.extend(item if is_tensor(item) else None for item in items)  # a number may stand for a tensor
     return operands
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os.path
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 
 from torch.fx import GraphModule
 
 from fxprune.axes import Axis, Concat, Factor, factors_of, resolve, size_of
 from fxprune.errors import AnalysisError, unknown_name
 from fxprune.inference import Frozen, Inferred, frozen_factors, infer, output_values
+from fxprune.ragged import ragged_pairs
 
 ROLES = ["heads", "queries per key", "qk", "value", "hidden"]  # the first that fits names the group
 
@@ -91,9 +92,9 @@ class Groups:
     @cached_property
     def ragged(self) -> dict[str, str]:
         """Group -> outer group under which it may keep different units, e.g. the dimensions of each head."""
-        outer = _ragged(self.inferred, [group.factor for group in self.prunable])
+        outer = ragged_pairs(self.inferred, [group.factor for group in self.prunable])
         names = self.by_factor
-        return {names[inner].name: names[over].name for inner, over in outer.items() if over in names}
+        return {names[inner].name: names[over].name for inner, over in outer.items()}
 
     def axis(self, tensor: str, axis: int) -> Axis:
         """Return the type of one parameter axis."""
@@ -208,36 +209,5 @@ def _roles(inferred: Inferred) -> dict[Factor, set[str]]:
 
 def _common_module(tensors: list[str]) -> str:
     paths = [tensor.rpartition(".")[0].split(".") for tensor in tensors]
-    return ".".join(os.path.commonprefix(paths))
-
-
-def _ragged(inferred: Inferred, candidates: list[Factor]) -> dict[Factor, Factor]:
-    """Return inner -> outer for factors that no tensor holds without that outer factor."""
-    possible: dict[Factor, set[Factor]] = {}
-    wanted = set(candidates)
-    for axes in inferred.tensors.values():
-        for axis in axes:
-            for inner, outers in _outer_of(axis, ()).items():
-                if inner in wanted:
-                    possible[inner] = possible.get(inner, outers) & outers
-    for results in inferred.axes.values():
-        for axes in results:
-            present = [factor for axis in axes for factor in factors_of(axis)]
-            for inner in wanted.intersection(present):
-                if inner in possible:
-                    possible[inner] &= set(present)
-    return {inner: min(over, key=candidates.index) for inner, outers in possible.items() if (over := outers & wanted)}
-
-
-def _outer_of(axis: Axis, above: tuple[Factor, ...]) -> dict[Factor, set[Factor]]:
-    """Return, for each factor on `axis`, the factors that stand left of it in the same product."""
-    found: dict[Factor, set[Factor]] = {}
-    for term in resolve(axis):
-        if isinstance(term, Factor):
-            found[term] = found.get(term, set(above)) & set(above)
-            above = (*above, term)
-        else:
-            for part in term.parts:
-                for factor, outers in _outer_of(part, above).items():
-                    found[factor] = found.get(factor, outers) & outers
-    return found
+    same = takewhile(lambda parts: len(set(parts)) == 1, zip(*paths, strict=False))
+    return ".".join(parts[0] for parts in same)

@@ -44,6 +44,14 @@ class Literal:
     axis: Axis
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One rule applied: the axes of each operand and result beside their text, and what the names stand for."""
+
+    lines: list[tuple[Operand, Axes]]
+    names: dict[str, Axis]
+
+
 @dataclass(slots=True)
 class Inferred:
     """What the walk found: the axes of every tensor, and where sizes stand as literals."""
@@ -53,6 +61,7 @@ class Inferred:
     literals: list[Literal] = field(default_factory=list)
     freezes: list[tuple[Axis, str, Node]] = field(default_factory=list)
     roles: list[tuple[Axis, str]] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
 
     def of(self, node: Node) -> Axes:
         """Return the axes of a node with one result."""
@@ -122,27 +131,53 @@ def _freeze_all(found: Inferred, nodes: list[Node], reason: str, at: Node) -> No
 
 def _visit(found: Inferred, node: Node) -> None:
     results = results_of(node)
-    inputs = [operand for operand in node.all_input_nodes if operand in found.axes]
-    if results is None:
-        return
-    if not isinstance(node.target, OpOverload):
-        _without_rule(found, node, inputs, results)
-        return
+    if node.target is torch.ops.aten.sym_size.int:
+        _read_size(found, node)
+    elif results is None or not isinstance(node.target, OpOverload):
+        _untouchable(found, node, results or [], f"no rule for {node.target}")
+    else:
+        _apply_rule(found, node, node.target, results)
+
+
+def _read_size(found: Inferred, node: Node) -> None:
+    """A size that is computed with, such as 4 * batch: the 4 stands in no literal, so it may not change."""
+    tensor, dim = node.args
+    assert isinstance(tensor, Node)
+    assert isinstance(dim, int)
+    if tensor in found.axes:
+        found.freeze(found.of(tensor)[dim], "its size is computed with", node)
+
+
+def _apply_rule(found: Inferred, node: Node, op: OpOverload, results: list[torch.Tensor]) -> None:
     operands = operand_nodes(node)
     rule = applied(call_of(node, operands, results))
     if rule is None:
-        _without_rule(found, node, inputs, results)
+        _untouchable(found, node, results, f"no rule for {op}")
         return
     shapes = [shape_of(value) for value in results]
-    found.axes[node] = _Application(
-        found, node, rule, [None if o is None else found.of(o) for o in operands], shapes
-    ).run()
+    axes = [None if operand is None else found.of(operand) for operand in operands]
+    try:
+        found.axes[node] = _Application(found, node, rule, axes, shapes).run()
+    except UnifyError as error:
+        _untouchable(found, node, results, error.message)
+        return
+    if any(isinstance(value.meta.get("val"), torch.SymInt) for value in node.all_input_nodes):
+        _freeze_computed(found, node, shapes)
 
 
-def _without_rule(found: Inferred, node: Node, inputs: list[Node], results: list[torch.Tensor]) -> None:
+def _freeze_computed(found: Inferred, node: Node, shapes: list[Shape]) -> None:
+    """Sizes such as 4 * batch, given as values: there is no literal 4 to rewrite."""
+    for axes, shape in zip(found.axes[node], shapes, strict=True):
+        for axis, size in zip(axes, shape, strict=True):
+            if not isinstance(size, int) and size.coefficient != 1:
+                found.freeze(axis, "a symbolic size that counts it", node)
+
+
+def _untouchable(found: Inferred, node: Node, results: list[torch.Tensor], reason: str) -> None:
     """An op nobody described: everything it touches stays whole."""
-    found.axes[node] = [_fresh_axes(shape_of(value)) for value in results]
-    _freeze_all(found, [*inputs, node], f"no rule for {node.target}", node)
+    if results:
+        found.axes[node] = [_fresh_axes(shape_of(value)) for value in results]
+    _freeze_all(found, [*node.all_input_nodes, node], reason, node)
 
 
 class _Application:
@@ -159,11 +194,8 @@ class _Application:
 
     def run(self) -> list[Axes]:
         """Unify what the rule says is equal; return the axes of the results."""
-        pairs = [
-            pair
-            for operand, axes in zip(self.text.operands, self.operands, strict=False)
-            for pair in _match(operand, axes)
-        ]
+        lines = self.text.operands[: len(self.operands)]  # an op may leave its last optional operands out
+        pairs = [pair for line, axes in zip(lines, self.operands, strict=True) for pair in _match(line, axes)]
         brackets = []
         for pattern, axis in pairs:
             if type(pattern) is Name:
@@ -175,10 +207,11 @@ class _Application:
         self._learn_sizes(brackets)
         for pattern, axis in brackets:
             self._unify(self._build(pattern), axis)
-        results = [
-            self._result(operand, shape) for operand, shape in zip(self._result_texts(), self.shapes, strict=True)
-        ]
+        texts = self._result_texts()
+        results = [self._result(line, shape) for line, shape in zip(texts, self.shapes, strict=True)]
         self._record()
+        held = [(line, axes) for line, axes in zip(lines, self.operands, strict=True) if axes and _named(line)]
+        self.found.uses.append(Use([*held, *zip(texts, results, strict=True)], self.env))
         return results
 
     def _bind(self, name: str, axis: Axis) -> None:
@@ -229,6 +262,8 @@ class _Application:
         leading = len(shape) - len(operand.dims)
         axes = [self.env.get(f"...{leading - i}", ()) for i in range(leading)]
         axes += [self._build(pattern) for pattern in operand.dims]
+        if leading < 0 or tuple(map(size_of, axes)) != shape:
+            raise UnifyError(f"the rule {self.rule.text!r} does not predict the shape of {self.node.target}")
         return tuple(axes)
 
     def _record(self) -> None:
@@ -250,13 +285,20 @@ class _Application:
 
 def _match(operand: Operand, axes: Axes | None) -> list[tuple[Pattern, Axis]]:
     """Lay a text operand over the axes of a tensor, from the right; leading ones get numbered names."""
-    if axes is None or (not operand.dims and not operand.leading):
+    if axes is None or not _named(operand):
         return []
     leading = len(axes) - len(operand.dims)
+    if leading and not operand.leading:
+        raise UnifyError(f"an operand has {len(axes)} dimensions, its rule names {len(operand.dims)}")
     pairs: list[tuple[Pattern, Axis]] = []
     for position, axis in enumerate(axes):
         pairs.append((_leading(leading - position) if position < leading else operand.dims[position - leading], axis))
     return pairs
+
+
+def _named(operand: Operand) -> bool:
+    """An operand without any text is not related to the others."""
+    return bool(operand.dims) or operand.leading
 
 
 _LEADING = [Name(f"...{i}") for i in range(64)]

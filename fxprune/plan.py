@@ -75,6 +75,25 @@ class Plan:
         known = {name: tuple(_axis(text, factors) for text in texts) for name, texts in self.tensors.items()}
         return {name: take(tensor, known[name], index) if name in known else tensor for name, tensor in state.items()}
 
+    def implant(self, dense: Mapping[str, Tensor], slim: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Put trained slim weights back into the dense places they were cut from: the inverse of `apply`.
+
+        Args:
+            dense: state of the dense model; removed units keep its values.
+            slim: state of the slim model.
+        """
+        factors, kept = self._kept()
+        index = IndexCache(kept)
+        merged = {}
+        for name, tensor in dense.items():
+            axes = [_axis(text, factors) for text in self.tensors.get(name, ())]
+            places = [index(axis) for axis in axes]
+            whole = [torch.arange(n) if p is None else p for p, n in zip(places, tensor.shape, strict=False)]
+            merged[name] = tensor.clone()
+            if name in slim:
+                merged[name][torch.meshgrid(*whole, indexing="ij") if whole else ...] = slim[name]
+        return merged
+
     def check(self, state: Mapping[str, Tensor]) -> None:
         """Raise PlanError unless `state` has the names and shapes the plan was made for."""
         expected, given = self.model, fingerprint(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,21 +37,40 @@ class Student:
         self.ledger = Ledger(self.groups, traced.provenance.aliases, fingerprint(traced.state_dict()))
         self.budget = Budget.of(traced, self.groups)
 
-    def cut(self, masks: Mapping[str, Tensor], optimizers: tuple[Optimizer, ...] = ()) -> Kept:
-        """Remove units: `masks` tells which stay, by group. Returns what the rewriter was given."""
+    def cut(
+        self,
+        masks: Mapping[str, Tensor],
+        optimizers: tuple[Optimizer, ...] = (),
+        followers: Sequence[Callable[[Kept], None]] = (),
+    ) -> Kept:
+        """Remove units.
+
+        Args:
+            masks: which units stay, by group.
+            optimizers: whose state is sliced along.
+            followers: told what stays, while the groups still have their old sizes.
+        Returns:
+            What the rewriter was given.
+        """
         kept = self.ledger.kept(masks)
         if kept.units:
+            for follow in followers:
+                follow(kept)
             self.ledger.record(kept)
             run_passes(self.traced, [SliceUnits(self.groups.inferred, kept, optimizers)])
         return kept
 
     def cut_to(
-        self, counts: Mapping[str, int], scores: UnitScores, optimizers: tuple[Optimizer, ...] = ()
+        self,
+        counts: Mapping[str, int],
+        scores: UnitScores,
+        optimizers: tuple[Optimizer, ...] = (),
+        followers: Sequence[Callable[[Kept], None]] = (),
     ) -> dict[str, Tensor]:
         """Keep the `counts` best units of each group; groups that are that small already stay. Returns the masks."""
         due = {name: count for name, count in counts.items() if count < self.groups[name].size}
         masks = best_units(scores, due)
-        self.cut(masks, optimizers)
+        self.cut(masks, optimizers, followers)
         return masks
 
     def apply(self, plan: Plan) -> None:

@@ -4,6 +4,7 @@ from fxprune.passes.base import Pass, PassResult, run_passes
 from fxprune.passes.dead_code import DeadCode
 from fxprune.passes.dropout_mode import DropoutMode
 from fxprune.passes.explicit_sizes import ExplicitSizes
+from fxprune.passes.expose_taps import ExposeTaps, HideTaps
 from fxprune.passes.fold_attention_scale import FoldAttentionScale
 from fxprune.passes.pin_defaults import PinDefaults
 from fxprune.passes.slice_units import SliceUnits
@@ -13,7 +14,9 @@ __all__ = [
     "DeadCode",
     "DropoutMode",
     "ExplicitSizes",
+    "ExposeTaps",
     "FoldAttentionScale",
+    "HideTaps",
     "Pass",
     "PassResult",
     "PinDefaults",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fxprune.passes.base import Pass, PassResult
 from torch.fx import GraphModule
+
+from fxprune.passes.base import Pass, PassResult
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from fxprune.passes.base import Pass, PassResult, subgraph_nodes
 from torch.fx import GraphModule, Node
 
 from fxprune.errors import PassError
+from fxprune.passes.base import Pass, PassResult, subgraph_nodes
 
 aten = torch.ops.aten
 

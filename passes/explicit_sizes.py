@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from fxprune.passes.base import Pass, PassResult
 from torch.fx import GraphModule, Node
 
 from fxprune.calls import bound_arguments, results_of, shape_of
+from fxprune.passes.base import Pass, PassResult
 from fxprune.sizes import Size
 
 aten = torch.ops.aten

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from fxprune.passes.base import Pass, PassResult
 from torch import nn
 from torch.fx import GraphModule, Node
 
 from fxprune.axes import Factor, factors_of, size_of
 from fxprune.calls import bound_arguments
 from fxprune.inference import Inferred
+from fxprune.passes.base import Pass, PassResult
 from fxprune.traced import tensor_of
 from fxprune.units import positions
 

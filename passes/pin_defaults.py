@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fxprune.passes.base import Pass, PassResult
 from torch._ops import OpOverload
 from torch.fx import GraphModule
 
 from fxprune.calls import bound_arguments, call_of, operand_nodes, results_of
+from fxprune.passes.base import Pass, PassResult
 from fxprune.rules import pins
 
 

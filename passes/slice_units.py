@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from fxprune.passes.base import Pass, PassResult
 from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.optim import Optimizer
 
 from fxprune.axes import size_of
 from fxprune.inference import Inferred, Literal
+from fxprune.passes.base import Pass, PassResult
 from fxprune.traced import replace_tensor, tensor_of
 from fxprune.units import Axes, IndexCache, Kept, shrink, take
 

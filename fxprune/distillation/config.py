@@ -77,6 +77,7 @@ class DistillConfig:
         seed: of data order, masks and dropout.
         device: cpu, cuda or auto.
         loadable: widths must be expressible by a config of the model's class.
+        dropout: whether the student trains with the dropout of its model.
         verify: prove the result.
     """
 
@@ -95,6 +96,7 @@ class DistillConfig:
     seed: int = 0
     device: str = "auto"
     loadable: bool = True
+    dropout: bool = False
     verify: bool = False
     loss: LossWeights = field(default_factory=LossWeights)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

@@ -1,0 +1,81 @@
+"""Loss terms: ``L = L_task + a1 L_KL + a2 L_hidden + a3 L_embedding + a4 L_attention``.
+
+Axes of tensors: b batch, s length, k key position, h heads, e head dims, v vocabulary, d width.
+
+Source:
+    Liang et al. 2023 (HomoDistil), arXiv:2302.09632, equations 3 and 4; the attention term compares scores before
+    the softmax, as Jiao et al. 2020 (TinyBERT), arXiv:1909.10351, found to work better.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
+from torch import Tensor
+
+IGNORED = -100  # label of a position that takes no part
+
+
+def task_loss(logits_nv: Tensor, labels_n: Tensor) -> Tensor:
+    """Return the mean cross-entropy in nats over labelled positions."""
+    return F.cross_entropy(logits_nv, labels_n, ignore_index=IGNORED)
+
+
+def kl_loss(student_nv: Tensor, teacher_nv: Tensor) -> Tensor:
+    """Return the mean KL(teacher || student) in nats over positions."""
+    return F.kl_div(student_nv.log_softmax(-1), teacher_nv.log_softmax(-1), log_target=True, reduction="batchmean")
+
+
+def feature_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
+    """Return the squared error relative to the teacher's variance: 0 is equal, 1 no better than the mean.
+
+    Args:
+        mapped: student features in the teacher's width, (..., d).
+        teacher: (..., d).
+    """
+    flat = teacher.flatten(0, -2)
+    variance = (flat - flat.mean(0)).square().mean()
+    return (mapped - teacher).square().mean() / variance.clamp_min(1e-12)
+
+
+def attention_loss(
+    student: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    scale: float,
+    seen: Tensor | None,
+    head_of: Tensor,
+) -> Tensor:
+    """Return the squared error of attention scores relative to the teacher's variance, over positions that are seen.
+
+    A softmax does not see a constant added to a row, so neither does this loss.
+
+    Args:
+        student: queries and keys, (b, h', s, e') and (b, h', k, e').
+        teacher: likewise (b, h, s, e).
+        scale: of the scores; pinned, so the same in both.
+        seen: bool, broadcastable to (b, h, s, k); None if every key is seen.
+        head_of: (h',) the teacher's head each student head was.
+    """
+    query, key = teacher[0][:, head_of], teacher[1][:, head_of]
+    wanted = _centred(query @ key.transpose(-1, -2) * scale, seen)
+    got = _centred(student[0] @ student[1].transpose(-1, -2) * scale, seen)
+    return (got - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
+
+
+def _centred(scores_bhsk: Tensor, seen: Tensor | None) -> Tensor:
+    if seen is None:
+        return scores_bhsk - scores_bhsk.mean(-1, keepdim=True)
+    count = seen.sum(-1, keepdim=True).clamp_min(1)
+    mean = (scores_bhsk * seen).sum(-1, keepdim=True) / count
+    return (scores_bhsk - mean) * seen
+
+
+def seen_by(mask: Tensor | None, causal: bool, query: Tensor, key: Tensor) -> Tensor | None:
+    """Return which keys each query attends to: from a bool mask, an additive one, or the causal order."""
+    seen = None
+    if mask is not None:
+        seen = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
+    if causal:
+        order = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+        seen = order if seen is None else seen & order
+    return None if seen is None or bool(seen.all()) else seen

@@ -1,0 +1,96 @@
+"""Objectives: what the student is trained on besides its teacher's features, found from the graph and the tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.fx import GraphModule
+
+from fxprune.calls import is_tensor, operand_nodes, shape_of
+from fxprune.distillation.losses import IGNORED
+from fxprune.distillation.packing import mask_tokens
+from fxprune.errors import DistillError
+from fxprune.inference import output_values
+
+MASKED, CAUSAL, FEATURES = "masked LM", "causal LM", "features"
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """How a batch is prepared, and which output holds the logits.
+
+    Attributes:
+        name: masked LM, causal LM or features.
+        logits: place of the logits among the outputs; None without a language-model head.
+        inputs: names of the model's inputs.
+    """
+
+    name: str
+    logits: int | None
+    inputs: tuple[str, ...]
+
+    def prepare(self, batch: Mapping[str, Tensor], tokenizer: Any, generator: Generator, probability: float) -> Batch:
+        """Mask or shift one batch of token ids."""
+        ids = batch["input_ids"]
+        labels = None
+        if self.name == MASKED:
+            ids, labels = mask_tokens(ids, tokenizer, generator, probability)
+        elif self.name == CAUSAL:
+            labels = torch.cat([ids[:, 1:], torch.full_like(ids[:, :1], IGNORED)], 1)
+        given = {**batch, "input_ids": ids, "token_type_ids": torch.zeros_like(ids)}
+        return Batch({name: given[name] for name in self.inputs}, labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs by name, and labels (batch, length) with -100 where there is none."""
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor | None
+
+    def to(self, device: torch.device) -> Batch:
+        """Move to a device."""
+        return Batch(
+            {name: tensor.to(device) for name, tensor in self.inputs.items()},
+            None if self.labels is None else self.labels.to(device),
+        )
+
+
+def find_objective(gm: GraphModule, tokenizer: Any) -> Objective:
+    """Choose the objective of a captured text model.
+
+    A language-model head is an output as wide as the table the token ids are looked up in. With a mask token in the
+    vocabulary it is a masked one, else a causal one.
+
+    Raises:
+        DistillError: the model takes other inputs than text provides.
+    """
+    inputs = tuple(str(node.target) for node in gm.graph.nodes if node.op == "placeholder")
+    strange = [name for name in inputs if name not in ("input_ids", "attention_mask", "token_type_ids")]
+    if strange or "input_ids" not in inputs:
+        raise DistillError(
+            f"the model needs the input {(strange or ['input_ids'])[0]!r}, which text alone does not give",
+            remedy="distil a model that takes input_ids and attention_mask; use `fxprune prune` for others",
+        )
+    place = _language_head(gm)
+    if place is None:
+        return Objective(FEATURES, None, inputs)
+    return Objective(MASKED if tokenizer.mask_token_id is not None else CAUSAL, place, inputs)
+
+
+def _language_head(gm: GraphModule) -> int | None:
+    rows = {
+        shape_of(table.meta["val"])[0]
+        for node in gm.graph.nodes
+        if node.target is torch.ops.aten.embedding.default
+        for table, ids in [operand_nodes(node)[:2]]
+        if table is not None and ids is not None and ids.op == "placeholder"
+    }
+    for place, node in enumerate(output_values(gm)):
+        if is_tensor(node) and len(shape_of(node.meta["val"])) == 3 and shape_of(node.meta["val"])[-1] in rows:
+            return place
+    return None

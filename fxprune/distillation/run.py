@@ -1,0 +1,191 @@
+"""Homotopic distillation from beginning to end."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+
+from fxprune import api
+from fxprune.certificate import certify
+from fxprune.distillation.config import DistillConfig
+from fxprune.distillation.data import text_dataset
+from fxprune.distillation.device import choose_device, move
+from fxprune.distillation.loop import Distiller, generator_for
+from fxprune.distillation.objective import FEATURES, Batch, Objective, find_objective
+from fxprune.distillation.packing import fixed_batches, packed_batches
+from fxprune.distillation.report import DistillResult, StepReport
+from fxprune.distillation.taps import find_taps
+from fxprune.errors import DistillError
+from fxprune.groups import byproducts, feature_outputs
+from fxprune.passes import DropoutMode, HideTaps, run_passes
+from fxprune.student import Student
+from fxprune.traced import Traced
+from fxprune.widths import Constraints
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartReport:
+    """What is known before the first step."""
+
+    teacher_params: int
+    student_params: int  # as planned
+    objective: str
+    notes: tuple[str, ...]
+
+
+def distill(
+    model: nn.Module,
+    tokenizer: Any,
+    dataset: str,
+    config: DistillConfig,
+    *,
+    examples: Mapping[str, Tensor] | None = None,
+    text_column: str | None = None,
+    on_start: Callable[[StartReport], None] | None = None,
+    on_step: Callable[[StepReport], None] | None = None,
+) -> DistillResult:
+    """Narrow a text model step by step while it learns from its dense self.
+
+    Args:
+        model: a Hugging Face text model, or any traceable module that takes token ids; copied, never changed.
+        tokenizer: its tokenizer.
+        dataset: "demo", local files, or the name of a data set on the hub.
+        config: settings.
+        examples: inputs to capture the model with; drawn from its config by default.
+        text_column: of the data set, where it has several.
+        on_start: called once the target is known to be reachable, before the first step.
+        on_step: called after each step.
+    Raises:
+        UsageError, DataError, CaptureError, PlanError: before anything is trained.
+        DistillError: a loss stopped being a number.
+        VerifyError: with ``verify``, a proof failed.
+    Source:
+        Liang et al. 2023, HomoDistil, arXiv:2302.09632.
+    """
+    device = choose_device(config.device)
+    accelerator = Accelerator(cpu=device.type == "cpu")
+    if accelerator.num_processes > 1:
+        raise DistillError("several processes are not supported yet", remedy="run one process")
+    set_seed(config.seed)
+    if examples is None:
+        from fxprune.sources import example_inputs
+
+        examples = example_inputs(model, tokenizer)
+    traced = api.capture(model, examples)
+    objective = find_objective(traced, tokenizer)
+    student = Student(
+        traced, free_outputs=feature_outputs(traced) if objective.name == FEATURES else byproducts(traced)
+    )
+    limits = api.constraints(model, traced) if config.loadable else Constraints()
+    final = api.counts_for(student, target_params=config.target_params, limits=limits)
+    held_out, batches = _data(dataset, tokenizer, objective, config, text_column)
+    teacher = copy.deepcopy(traced).requires_grad_(False)
+    for graph in (teacher, traced):
+        move(graph, accelerator.device)
+    start = StartReport(
+        teacher_params=teacher.num_parameters(),
+        student_params=student.budget.parameters(final),
+        objective=objective.name,
+        notes=_notes(objective, student, config),
+    )
+    if on_start is not None:
+        on_start(start)
+    taps = find_taps(traced, student.groups, student.free_outputs)
+    distiller = Distiller(teacher, student, taps, objective, final, config, accelerator)
+    began = time.monotonic()
+    history = list(_train(distiller, batches, on_step))
+    seconds = time.monotonic() - began
+    measured = distiller.evaluate([batch.to(accelerator.device) for batch in held_out])
+    return DistillResult(
+        student=_finished(distiller, examples),
+        teacher_params=start.teacher_params,
+        student_params=student.traced.num_parameters(),
+        held_out=measured,
+        objective=objective.name,
+        notes=start.notes,
+        history=tuple(history),
+        seconds=seconds,
+    )
+
+
+def _train(
+    distiller: Distiller, batches: Iterator[Batch], on_step: Callable[[StepReport], None] | None
+) -> Iterator[StepReport]:
+    for step in range(1, distiller.config.max_steps + 1):
+        batch = next(batches).to(distiller.accelerator.device)
+        began = time.monotonic()
+        losses, cut, left = distiller.step(batch)
+        report = StepReport(
+            step=step,
+            steps=distiller.config.max_steps,
+            params=distiller.student.traced.num_parameters(),
+            losses=losses,
+            cut=cut,
+            ratio=left,
+            tokens_per_second=batch.inputs["input_ids"].numel() / (time.monotonic() - began),
+        )
+        if on_step is not None:
+            on_step(report)
+        yield report
+
+
+def _data(
+    dataset: str, tokenizer: Any, objective: Objective, config: DistillConfig, text_column: str | None
+) -> tuple[list[Batch], Iterator[Batch]]:
+    """Return held-out batches (masked once, the same for every run) and the endless training batches."""
+    fixed = generator_for(0)
+    held_out = fixed_batches(
+        text_dataset(dataset, split="held_out", text_column=text_column),
+        tokenizer,
+        length=config.length,
+        batch_size=config.batch_size,
+        n=config.held_out_batches,
+    )
+    rows = text_dataset(dataset, split="train", seed=config.seed, text_column=text_column)
+    packed = packed_batches(rows, tokenizer, length=config.length, batch_size=config.batch_size, seed=config.seed)
+    masks = generator_for(config.seed)
+    return (
+        [objective.prepare(batch, tokenizer, fixed, config.mask_probability) for batch in held_out],
+        (objective.prepare(batch, tokenizer, masks, config.mask_probability) for batch in packed),
+    )
+
+
+def _notes(objective: Objective, student: Student, config: DistillConfig) -> tuple[str, ...]:
+    notes = []
+    if objective.name == FEATURES:
+        notes.append(
+            "the model has no language-model head: distilled on hidden, embedding and attention terms; "
+            "its output features shrink with it"
+        )
+    if student.traced.provenance.rung != "named":
+        notes.append(f"captured with {student.traced.provenance.rung} sizes")
+    if not config.loadable:
+        notes.append("widths are free: the result need not load as its Hugging Face class")
+    return tuple(notes)
+
+
+def _finished(distiller: Distiller, examples: Mapping[str, Tensor]) -> Traced:
+    """Hide the taps, move to the CPU, refresh shapes, and prove the result if asked."""
+    student, config = distiller.student, distiller.config
+    run_passes(distiller.teacher, [HideTaps()])
+    run_passes(student.traced, [HideTaps(), DropoutMode(train=False)])
+    for graph in (distiller.teacher, student.traced):
+        move(graph, torch.device("cpu"))
+    slim = api.finish(student, None, examples)
+    slim.requires_grad_(False)
+    slim.meta["maps"] = {node: feature_map.weight.cpu() for node, feature_map in distiller.maps.items()}
+    if config.verify:
+        dense = distiller.teacher
+        dense.load_state_dict(student.plan.implant(dense.state_dict(), slim.state_dict()), strict=False)
+        slim.meta["certificate"] = certify(
+            dense, slim, student.groups, student.plan, examples, free_outputs=student.free_outputs
+        )
+    return slim

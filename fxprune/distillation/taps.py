@@ -1,0 +1,132 @@
+"""Taps: the values a student is compared with its teacher on, found from the graph.
+
+A block is what stands under a numbered module (``encoder.layer.3``). Its output is the value on a residual stream that
+the rest of the model goes on with; what enters the first block is the embedding output; attention is tapped at its
+queries and keys. Teacher and student are copies of one graph, so a tap has the same name in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+from torch.fx import GraphModule, Node
+
+from fxprune.axes import Axis, Factor, resolve
+from fxprune.calls import bound_arguments, is_tensor
+from fxprune.groups import Groups
+from fxprune.inference import output_values
+
+ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureTap:
+    """A value on a residual stream: (batch, ..., width)."""
+
+    kind: str  # "hidden" or "embedding"
+    node: str
+    block: str  # path of the block it leaves, or enters
+    axis: Axis  # of its last dimension, shared with the groups
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionTap:
+    """Queries and keys of one attention: (batch, heads, length, dims)."""
+
+    query: str
+    key: str
+    mask: str | None
+    causal: bool
+    scale: float
+    block: str
+    heads: Axis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taps:
+    """All taps of one graph."""
+
+    embedding: tuple[FeatureTap, ...]
+    hidden: tuple[FeatureTap, ...]
+    attention: tuple[AttentionTap, ...]
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of all nodes to expose, each once."""
+        features = [tap.node for tap in (*self.embedding, *self.hidden)]
+        attention = [name for tap in self.attention for name in (tap.query, tap.key, tap.mask) if name]
+        return tuple(dict.fromkeys([*features, *attention]))
+
+
+def find_taps(gm: GraphModule, groups: Groups, features: Collection[int] = ()) -> Taps:
+    """Find the taps of a captured graph.
+
+    Args:
+        gm: captured.
+        groups: of it; a residual stream is a group that is normalised over.
+        features: places of outputs that are features: they are taps too.
+    """
+    streams = {group.factor for group in groups if group.role == "hidden"}
+    blocks = {node: block_of(node) for node in gm.graph.nodes}
+    hidden: dict[str, FeatureTap] = {}
+    embedding: dict[str, FeatureTap] = {}
+    for node, block in blocks.items():
+        axis = _stream(node, groups, streams)
+        if axis is None:
+            continue
+        users = [user for user in node.users if user.op != "output" or block]
+        if block and any(blocks[user] != block for user in users):
+            hidden[block] = FeatureTap(kind="hidden", node=node.name, block=block, axis=axis)
+        if not block:
+            for entered in [blocks[user] for user in node.users if blocks[user] and blocks[user].endswith(".0")]:
+                embedding.setdefault(entered, FeatureTap(kind="embedding", node=node.name, block=entered, axis=axis))
+    final = _final(gm, groups, features, {tap.node for tap in hidden.values()})
+    return Taps(
+        embedding=tuple(embedding.values()),
+        hidden=(*hidden.values(), *final),
+        attention=tuple(_attention(node, blocks[node], groups) for node in gm.graph.nodes if node.target is ATTENTION),
+    )
+
+
+def block_of(node: Node) -> str:
+    """Return the path of the outermost numbered module that owns `node`; empty outside of all blocks."""
+    for path, _ in (node.meta.get("nn_module_stack") or {}).values():
+        if path.rpartition(".")[2].isdigit():
+            return str(path)
+    return ""
+
+
+def _stream(node: Node, groups: Groups, streams: set[Factor]) -> Axis | None:
+    """Return the last axis of a value that lies on a residual stream."""
+    if node.op != "call_function" or not is_tensor(node) or node not in groups.inferred.axes:
+        return None
+    axes = groups.inferred.of(node)
+    if len(axes) < 3 or not node.meta["val"].is_floating_point():
+        return None
+    last = resolve(axes[-1])
+    return last if len(last) == 1 and last[0] in streams else None
+
+
+def _final(gm: GraphModule, groups: Groups, features: Collection[int], taken: set[str]) -> list[FeatureTap]:
+    """Features the model returns count too: a final norm or a pooler may follow the last block."""
+    return [
+        FeatureTap(kind="hidden", node=node.name, block="output", axis=groups.inferred.of(node)[-1])
+        for place, node in enumerate(output_values(gm))
+        if place in features and node.name not in taken
+    ]
+
+
+def _attention(node: Node, block: str, groups: Groups) -> AttentionTap:
+    arguments = bound_arguments(node)
+    query = arguments["query"]
+    return AttentionTap(
+        query=query.name,
+        key=arguments["key"].name,
+        mask=None if arguments["attn_mask"] is None else arguments["attn_mask"].name,
+        causal=bool(arguments["is_causal"]),
+        scale=arguments["scale"],
+        block=block,
+        heads=groups.inferred.of(query)[-3],
+    )
