@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 
@@ -96,25 +96,6 @@ def _stays(factor: Factor, units: Tensor, kept: Kept, placed: Iterable[tuple[Fac
     return mask[outer.clamp_min(0), units.clamp_min(0)] | absent
 
 
-def tensor_mask(axes: Axes, kept: Kept) -> Tensor | None:
-    """Return the entries of a tensor that stay, broadcastable to its shape; None if nothing is cut.
-
-    Axes of symbolic size hold no units and stay whole.
-    """
-    rank = len(axes)
-    placed = []
-    for dim, axis in enumerate(axes):
-        if isinstance(size_of(axis), int):
-            for factor, units in positions(axis):
-                placed.append((factor, units.reshape([-1 if i == dim else 1 for i in range(rank)])))
-    mask: Tensor | None = None
-    for factor, units in placed:
-        if factor in kept.units:
-            stays = _stays(factor, units, kept, placed)
-            mask = stays if mask is None else mask & stays
-    return mask
-
-
 def shrink(kept: Kept) -> None:
     """Give every cut factor its new size."""
     for factor, count in [(factor, kept.count(factor)) for factor in kept.units]:
@@ -139,10 +120,6 @@ class IndexCache:
 def take(tensor: Tensor, axes: Axes, index: IndexCache) -> Tensor:
     """Return the part of `tensor` that stays, contiguous."""
     wanted = [(dim, positions_) for dim, axis in enumerate(axes) if (positions_ := index(axis)) is not None]
-    # the strongest cut first, and rows before columns: the second copy then moves less
-    for dim, chosen in sorted(wanted):
+    for dim, chosen in wanted:  # rows before columns: the second copy then moves less
         tensor = tensor.index_select(dim, chosen.to(tensor.device))
     return tensor.contiguous()
-
-
-Layout = Mapping[str, Axes]

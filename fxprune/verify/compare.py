@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.fx import GraphModule
@@ -13,7 +15,7 @@ from fxprune.inference import Inferred, output_values
 
 def output_tensors(output: object) -> list[Tensor]:
     """Return the floating-point tensors of a model output, in order."""
-    leaves = tree_leaves(dict(output) if hasattr(output, "keys") else output)
+    leaves = tree_leaves(dict(output) if isinstance(output, Mapping) else output)
     return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
 
 

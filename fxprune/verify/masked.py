@@ -6,18 +6,20 @@ normalise run over the kept positions only. Nothing here uses the rewriter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.fx import GraphModule, Interpreter, Node
 
+from fxprune.axes import Axis
 from fxprune.groups import Groups
-from fxprune.units import Kept, axis_mask, tensor_mask
+from fxprune.units import Kept
 from fxprune.verify.compare import output_axes, output_tensors, relative_error
-
-aten = torch.ops.aten
+from fxprune.verify.masks import kept_entries
+from fxprune.verify.normalising import NORMALISING
 
 
 class MaskedDense(Interpreter):
@@ -44,15 +46,20 @@ class MaskedDense(Interpreter):
 
     def _cut_operand(self, node: Node) -> Tensor | None:
         """Return which entries of the first operand stay, if any go."""
-        return tensor_mask(self.axes[node.args[0]][0], self.kept)  # type: ignore[index]
+        operand = node.args[0]
+        assert isinstance(operand, Node)
+        return kept_entries(self.axes[operand][0], self.kept)
 
     def _masked(self, node: Node, value: Any) -> Any:
         results = self.axes.get(node)
         if results is None:
             return value
-        if isinstance(value, Tensor):
-            return _zeroed(value, tensor_mask(results[0], self.kept))
-        return [_zeroed(item, tensor_mask(axes, self.kept)) for item, axes in zip(value, results, strict=True)]
+        values = [value] if isinstance(value, Tensor) else list(value)
+        zeroed = [
+            _zeroed(item, kept_entries(axes, self.kept), in_place=_writes(node))
+            for item, axes in zip(values, results, strict=True)
+        ]
+        return zeroed[0] if isinstance(value, Tensor) else zeroed
 
 
 def masked_error(dense: GraphModule, slim: GraphModule, groups: Groups, kept: Kept, kwargs: Mapping[str, Any]) -> float:
@@ -73,59 +80,24 @@ def masked_error(dense: GraphModule, slim: GraphModule, groups: Groups, kept: Ke
     return max(relative_error(new, _kept_only(old, axes, kept)) for new, old, axes in pairs)
 
 
-def _kept_only(value: Tensor, axes: Any, kept: Kept) -> Tensor:
+def _kept_only(value: Tensor, axes: tuple[Axis, ...], kept: Kept) -> Tensor:
     """Drop the removed units of an output that was allowed to shrink."""
     for dim, axis in enumerate(axes):
-        if kept.touches(axis):
-            value = value.index_select(dim, torch.nonzero(axis_mask(axis, kept))[:, 0])
+        mask = kept_entries((axis,), kept)
+        if mask is not None:
+            value = value.index_select(dim, torch.nonzero(mask)[:, 0])
     return value
 
 
-def _zeroed(value: Tensor, mask: Tensor | None) -> Tensor:
-    return value if mask is None else torch.where(mask.to(value.device), value, torch.zeros_like(value))
+def _writes(node: Node) -> bool:
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
 
 
-def _count(mask: Tensor, dims: list[int]) -> int:
-    """How many kept positions a value normalises over; the same for each row."""
-    return int(mask.sum(dims).max())
-
-
-def _layer_norm(
-    mask: Tensor, x: Tensor, shape: list[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
-) -> Tensor:
-    dims = list(range(-len(shape), 0))
-    n = _count(mask, dims)
-    centred = (x - x.sum(dims, keepdim=True) / n) * mask
-    out = centred * torch.rsqrt(centred.square().sum(dims, keepdim=True) / n + eps)
-    out = out if weight is None else out * weight
-    return out if bias is None else out + bias
-
-
-def _rms_norm(mask: Tensor, x: Tensor, shape: list[int], weight: Any = None, eps: float | None = None) -> Tensor:
-    dims = list(range(-len(shape), 0))
-    out = x * torch.rsqrt(x.square().sum(dims, keepdim=True) / _count(mask, dims) + (eps or 0.0))
-    return out if weight is None else out * weight
-
-
-def _mean(mask: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False, **_: Any) -> Tensor:
-    dims = _dims(dim, x)
-    return x.sum(dims, keepdim=keepdim) / _count(mask, dims)
-
-
-def _var(mask: Tensor, x: Tensor, dim: Any = None, *, correction: Any = 1, keepdim: bool = False) -> Tensor:
-    dims = _dims(dim, x)
-    n = _count(mask, dims)
-    centred = (x - x.sum(dims, keepdim=True) / n) * mask
-    return centred.square().sum(dims, keepdim=keepdim) / (n - (1 if correction is None else correction))
-
-
-def _dims(dim: Any, x: Tensor) -> list[int]:
-    return [dim] if isinstance(dim, int) else list(dim or range(x.ndim))
-
-
-NORMALISING: Mapping[Any, Callable[..., Tensor]] = {
-    aten.layer_norm.default: _layer_norm,
-    aten.rms_norm.default: _rms_norm,
-    aten.mean.dim: _mean,
-    aten.var.correction: _var,
-}
+def _zeroed(value: Tensor, mask: Tensor | None, *, in_place: bool) -> Tensor:
+    """Zero what is removed; a value that is zero there already stays the view it may be, for ops that write into it."""
+    if mask is None:
+        return value
+    zeroed = torch.where(mask.to(value.device), value, torch.zeros_like(value))
+    if in_place:
+        return value.copy_(zeroed)
+    return value if torch.equal(value, zeroed) else zeroed

@@ -1,0 +1,63 @@
+"""Ops that normalise, over the kept positions only: what they compute once the others are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+aten = torch.ops.aten
+
+
+def _count(mask: Tensor, dims: list[int]) -> int:
+    """How many kept positions a value normalises over; the same for each row that is kept at all."""
+    return int(mask.sum(dims).max())
+
+
+def _layer_norm(
+    mask: Tensor, x: Tensor, shape: list[int], weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
+) -> Tensor:
+    dims = list(range(-len(shape), 0))
+    n = _count(mask, dims)
+    centred = (x - x.sum(dims, keepdim=True) / n) * mask
+    out = centred * torch.rsqrt(centred.square().sum(dims, keepdim=True) / n + eps)
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias
+
+
+def _rms_norm(mask: Tensor, x: Tensor, shape: list[int], weight: Any = None, eps: float | None = None) -> Tensor:
+    dims = list(range(-len(shape), 0))
+    eps = torch.finfo(x.dtype).eps if eps is None else eps
+    out = x * torch.rsqrt(x.square().sum(dims, keepdim=True) / _count(mask, dims) + eps)
+    return out if weight is None else out * weight
+
+
+def _mean(mask: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    dims = _dims(dim, x)
+    return x.sum(dims, keepdim=keepdim, dtype=dtype) / _count(mask, dims)
+
+
+def _var(mask: Tensor, x: Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Tensor:
+    dims = _dims(dim, x)
+    n = _count(mask, dims)
+    centred = (x - x.sum(dims, keepdim=True) / n) * mask
+    return centred.square().sum(dims, keepdim=keepdim) / (n - (1 if correction is None else correction))
+
+
+def _std(mask: Tensor, x: Tensor, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Tensor:
+    return _var(mask, x, dim, correction=correction, keepdim=keepdim).sqrt()
+
+
+def _dims(dim: Any, x: Tensor) -> list[int]:
+    return [dim] if isinstance(dim, int) else list(dim or range(x.ndim))
+
+
+NORMALISING: Mapping[Any, Callable[..., Tensor]] = {
+    aten.layer_norm.default: _layer_norm,
+    aten.rms_norm.default: _rms_norm,
+    aten.mean.dim: _mean,
+    aten.var.correction: _var,
+    aten.std.correction: _std,
+}
