@@ -27,17 +27,23 @@ def empty_fields(config: PretrainedConfig) -> list[Path]:
 
 
 def with_fields(config: PretrainedConfig, values: Mapping[Path, int]) -> PretrainedConfig:
-    """Return a copy of `config` with these fields set."""
+    """Return a copy of `config` with these fields set, as it would be after saving and loading.
+
+    Raises:
+        Exception: whatever the config class raises for values it refuses; most check them only when loaded.
+    """
     changed = copy.deepcopy(config)
     for path, value in values.items():
+        *owners, name = (key for key in path if isinstance(key, str))
         owner: Any = changed
-        for key in path[:-1]:
-            owner = owner[key] if isinstance(key, int) else getattr(owner, key)
+        for key in owners:
+            owner = getattr(owner, key)
         if isinstance(path[-1], int):
-            owner[path[-1]] = value
+            items = getattr(owner, name)
+            setattr(owner, name, type(items)([*items[: path[-1]], value, *items[path[-1] + 1 :]]))
         else:
-            setattr(owner, path[-1], value)
-    return changed
+            setattr(owner, name, value)
+    return type(config).from_dict(changed.to_dict())
 
 
 def field_name(path: Path) -> str:
@@ -60,5 +66,5 @@ def _fields(config: PretrainedConfig, prefix: Path = ()) -> Iterator[tuple[Path,
             continue
         elif value is None or isinstance(value, int):
             yield (*prefix, name), value
-        elif isinstance(value, list) and all(type(item) is int for item in value):
+        elif isinstance(value, list | tuple) and all(type(item) is int for item in value):
             yield from (((*prefix, name, place), item) for place, item in enumerate(value))

@@ -10,7 +10,8 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from fxprune.deploy.config_fields import Path, field_name, with_fields
-from fxprune.deploy.size_classes import Axis, Move, SizeClasses, Sizes, meta_sizes, size_classes
+from fxprune.deploy.probing import Axis, Move, Sizes, meta_sizes
+from fxprune.deploy.size_classes import SizeClasses, size_classes
 from fxprune.errors import DeployError
 
 if TYPE_CHECKING:
@@ -97,14 +98,14 @@ class _Search:
     def candidates(self) -> Iterator[PretrainedConfig]:
         """Yield every config with the wanted shapes, those with the fewest guesses first."""
         for fields in self._assignments():
-            slim = with_fields(self.classes.config, fields)
-            if self._mismatch(slim) is None:
+            slim = self._build(fields)
+            if not isinstance(slim, str):
                 yield slim
 
     def closest_miss(self) -> str:
         """Say what is wrong with the most plausible assignment."""
         for fields in self._assignments():
-            mismatch = self._mismatch(with_fields(self.classes.config, fields))
+            mismatch = self._build(fields)
             setting = ", ".join(f"{field_name(path)}={value}" for path, value in fields.items())
             return f"with {setting or 'the dense config'}: {mismatch}"
         axes = " and ".join(f"{_show(axis)} x {ratio}" for (_, ratio), axis in self._products().items())
@@ -166,18 +167,18 @@ class _Search:
                 products.setdefault((tuple(movers), Fraction(size, self.classes.sizes[axis])), axis)
         return products
 
-    def _mismatch(self, slim: PretrainedConfig) -> str | None:
-        """Return what is wrong with the shapes of `slim`, or None."""
+    def _build(self, fields: Mapping[Path, int]) -> PretrainedConfig | str:
+        """Return the config with these fields if it gives the wanted shapes, or what is wrong with it."""
         try:
+            slim = with_fields(self.classes.config, fields)
             sizes = meta_sizes(self.model_cls, slim)
         except Exception as err:  # a class refuses a config with any exception it likes
-            return f"the class refuses it: {str(err).splitlines()[0] if str(err) else type(err).__name__}"
+            return f"the class refuses it: {' '.join(str(err).split()) or type(err).__name__}"
         if sizes.keys() != self.classes.sizes.keys():
             return "the class then has other parameters"
-        for axis, size in self.wanted.items():
-            if sizes[axis] != size:
-                return f"{_show(axis)} is {sizes[axis]}, not {size}"
-        return None
+        wrong = (axis for axis, size in self.wanted.items() if sizes[axis] != size)
+        axis = next(wrong, None)
+        return slim if axis is None else f"{_show(axis)} is {sizes[axis]}, not {self.wanted[axis]}"
 
 
 def _options(value: int, hints: Mapping[int, Set[int]]) -> list[int]:

@@ -30,8 +30,13 @@ def test_bounds_found_at_capture_are_kept():
     assert exported.dims["scale"][0].__name__ == "batch"
 
 
-def test_a_module_is_captured_first_and_arguments_are_put_in_order():
-    exported = export_program(Table(), dict(reversed(KWARGS.items())))
+def test_a_module_is_captured_first():
+    exported = export_program(Table(), KWARGS)
+    assert exported.dims["input_ids"][1].max == 64
+
+
+def test_arguments_are_put_in_the_order_of_the_graph():
+    exported = export_program(capture(Table(), KWARGS), dict(reversed(KWARGS.items())))
     assert list(exported.kwargs) == ["input_ids", "scale"]
     other = {"input_ids": torch.randint(0, 64, (2, 7)), "scale": torch.rand(2, 7)}
     with torch.no_grad():

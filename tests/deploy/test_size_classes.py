@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import transformers
 
-from fxprune.deploy.size_classes import meta_sizes, size_classes
+from fxprune.deploy.probing import meta_sizes
+from fxprune.deploy.size_classes import size_classes
 from fxprune.errors import DeployError
 
 
@@ -122,3 +123,18 @@ def test_a_config_the_class_refuses_is_an_error():
     config.num_attention_heads = 5
     with pytest.raises(DeployError, match="BertModel cannot be built from its own config"):
         size_classes(transformers.BertModel, config)
+
+
+def test_a_hidden_size_that_must_be_a_multiple_of_the_heads_is_told():
+    config = transformers.LlamaConfig(
+        vocab_size=99, hidden_size=32, intermediate_size=72, num_hidden_layers=1, num_attention_heads=4, head_dim=10
+    )
+    (demand,) = size_classes(transformers.LlamaForCausalLM, config).multiples
+    assert (demand.field, demand.value) == (("num_attention_heads",), 4)
+    assert ("model.embed_tokens.weight", 1) in demand.axes
+    assert ("model.layers.0.mlp.up_proj.weight", 0) not in demand.axes
+
+
+def test_a_class_without_such_a_demand_has_none():
+    config = transformers.T5Config(vocab_size=99, d_model=32, d_kv=10, d_ff=72, num_layers=1, num_heads=4)
+    assert size_classes(transformers.T5EncoderModel, config).multiples == []
