@@ -99,7 +99,13 @@ def over_one(call: Call) -> Applied:
 
 
 @shape_rule(
-    aten.sum.dim_IntList, aten.mean.dim, aten.var.correction, aten.std.correction, aten.linalg_vector_norm.default
+    aten.sum.dim_IntList,
+    aten.mean.dim,
+    aten.var.correction,
+    aten.var.dim,
+    aten.std.correction,
+    aten.std.dim,
+    aten.linalg_vector_norm.default,
 )
 def reduce(call: Call) -> Applied:
     """A sum over d is ``a d -> a``; a mean is taken over what is kept, ``a d~ -> a``."""

@@ -102,6 +102,11 @@ def _view_literals(call: Call, result: list[str]) -> Literals:
     aten.transpose.int,
     aten.t.default,
     aten.numpy_T.default,
+    aten.mT.default,
+    aten.swapdims.default,
+    aten.moveaxis.int,
+    aten.movedim.intlist,
+    aten.moveaxis.intlist,
     aten.movedim.int,
     aten.swapaxes.default,
 )

@@ -21,7 +21,8 @@ _POINTWISE = """
     __and__.Tensor __and__.Scalar __or__.Tensor isnan isinf nan_to_num addcmul addcdiv lerp.Scalar lerp.Tensor
     to.dtype to.dtype_layout to.device contiguous clone alias detach detach_ lift_fresh_copy _to_copy dropout
     dropout_ zeros_like ones_like full_like empty_like rand_like randn_like fill.Scalar fill_.Scalar zero_ copy_
-    real
+    real sub_.Tensor sub_.Scalar clamp_ clamp_min_ tanh_ sigmoid_ exp_ neg_ pow_.Scalar exp2 log10 erfc sinh cosh
+    asin acos atan atan2 logaddexp isfinite bitwise_xor.Tensor div.Scalar_mode
 """
 
 pointwise(*(op for name in _POINTWISE.split() if (op := overload(name)) is not None))

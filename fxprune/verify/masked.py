@@ -20,6 +20,7 @@ from fxprune.units import Kept
 from fxprune.verify.compare import output_axes, output_tensors, relative_error
 from fxprune.verify.masks import kept_entries
 from fxprune.verify.normalising import NORMALISING
+from fxprune.verify.symbols import Symbols
 
 
 class MaskedDense(Interpreter):
@@ -35,6 +36,7 @@ class MaskedDense(Interpreter):
         super().__init__(dense)
         self.axes = groups.inferred.axes
         self.kept = kept
+        self.symbols = Symbols()
 
     def run_node(self, n: Node) -> Any:
         """Run one node and zero the removed units of its value."""
@@ -48,15 +50,17 @@ class MaskedDense(Interpreter):
         """Return which entries of the first operand stay, if any go."""
         operand = node.args[0]
         assert isinstance(operand, Node)
-        return kept_entries(self.axes[operand][0], self.kept)
+        return kept_entries(self.axes[operand][0], self.kept, self.symbols)
 
     def _masked(self, node: Node, value: Any) -> Any:
         results = self.axes.get(node)
         if results is None:
             return value
         values = [value] if isinstance(value, Tensor) else list(value)
+        if node.op == "placeholder":
+            self.symbols.learn(results[0], value)
         zeroed = [
-            _zeroed(item, kept_entries(axes, self.kept), in_place=_writes(node))
+            _zeroed(item, kept_entries(axes, self.kept, self.symbols), in_place=_writes(node))
             for item, axes in zip(values, results, strict=True)
         ]
         return zeroed[0] if isinstance(value, Tensor) else zeroed
@@ -73,17 +77,18 @@ def masked_error(dense: GraphModule, slim: GraphModule, groups: Groups, kept: Ke
         kwargs: inputs of both.
     """
     names = [node.target for node in dense.graph.nodes if node.op == "placeholder"]
+    masked = MaskedDense(dense, groups, kept)
     with torch.no_grad():
-        expected = output_tensors(MaskedDense(dense, groups, kept).run(*[kwargs[str(name)] for name in names]))
+        expected = output_tensors(masked.run(*[kwargs[str(name)] for name in names]))
         got = output_tensors(slim(**kwargs))
     pairs = zip(got, expected, output_axes(dense, groups.inferred), strict=True)
-    return max(relative_error(new, _kept_only(old, axes, kept)) for new, old, axes in pairs)
+    return max(relative_error(new, _kept_only(old, axes, kept, masked.symbols)) for new, old, axes in pairs)
 
 
-def _kept_only(value: Tensor, axes: tuple[Axis, ...], kept: Kept) -> Tensor:
+def _kept_only(value: Tensor, axes: tuple[Axis, ...], kept: Kept, symbols: Symbols) -> Tensor:
     """Drop the removed units of an output that was allowed to shrink."""
     for dim, axis in enumerate(axes):
-        mask = kept_entries((axis,), kept)
+        mask = kept_entries((axis,), kept, symbols)
         if mask is not None:
             value = value.index_select(dim, torch.nonzero(mask)[:, 0])
     return value

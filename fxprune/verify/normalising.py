@@ -50,6 +50,14 @@ def _std(mask: Tensor, x: Tensor, dim: Any = None, *, correction: Any = None, ke
     return _var(mask, x, dim, correction=correction, keepdim=keepdim).sqrt()
 
 
+def _var_dim(mask: Tensor, x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+    return _var(mask, x, dim, correction=int(unbiased), keepdim=keepdim)
+
+
+def _std_dim(mask: Tensor, x: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False) -> Tensor:
+    return _std(mask, x, dim, correction=int(unbiased), keepdim=keepdim)
+
+
 def _dims(dim: Any, x: Tensor) -> list[int]:
     return [dim] if isinstance(dim, int) else list(dim or range(x.ndim))
 
@@ -59,5 +67,7 @@ NORMALISING: Mapping[Any, Callable[..., Tensor]] = {
     aten.rms_norm.default: _rms_norm,
     aten.mean.dim: _mean,
     aten.var.correction: _var,
+    aten.var.dim: _var_dim,
     aten.std.correction: _std,
+    aten.std.dim: _std_dim,
 }

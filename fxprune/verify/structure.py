@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import prod
 from typing import Any
 
 import torch
@@ -12,8 +11,8 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from fxprune.axes import Axis, size_of
 from fxprune.groups import Groups
-from fxprune.sizes import Size, Symbolic
 from fxprune.traced import aliases_of, tensor_of
+from fxprune.verify.symbols import Symbols
 
 
 def structure_faults(slim: GraphModule, groups: Groups, kwargs: Mapping[str, Any]) -> list[str]:
@@ -39,37 +38,24 @@ class _Shapes(Interpreter):
         super().__init__(slim)
         self.axes = groups.inferred.axes
         self.faults: list[str] = []
-        self.symbols: dict[str, int] = {}  # batch and length, read off the inputs
+        self.symbols = Symbols()
 
     def run_node(self, n: Node) -> Any:
         value = super().run_node(n)
         values = [value] if isinstance(value, Tensor) else list(value) if isinstance(value, (list, tuple)) else []
         for axes, result in zip(self.axes.get(n, []), values, strict=False):
             if n.op == "placeholder":
-                self._learn(axes, result)
+                self.symbols.learn(axes, result)
             if not self._fits(axes, result):
                 predicted = ", ".join(str(size_of(axis)) for axis in axes)
                 self.faults.append(f"{n.name} has shape {list(result.shape)}, the axis types predict [{predicted}]")
         return value
 
-    def _learn(self, axes: tuple[Axis, ...], result: Tensor) -> None:
-        for axis, actual in zip(axes, result.shape, strict=True):
-            size = size_of(axis)
-            if isinstance(size, Symbolic) and len(size.symbols) == 1:
-                self.symbols.setdefault(size.symbols[0], actual // size.coefficient)
-
     def _fits(self, axes: tuple[Axis, ...], result: Tensor) -> bool:
-        predicted = [self._value(size_of(axis)) for axis in axes]
+        predicted = [self.symbols(size_of(axis)) for axis in axes]
         return len(predicted) == result.ndim and all(
             size in (None, actual) for size, actual in zip(predicted, result.shape, strict=True)
         )
-
-    def _value(self, size: Size) -> int | None:
-        """Return the size in this run; None if it is made of symbols the inputs do not show."""
-        if isinstance(size, int):
-            return size
-        known = [self.symbols.get(symbol) for symbol in size.symbols]
-        return None if None in known else size.coefficient * prod(n for n in known if n is not None)
 
 
 def _untied(slim: GraphModule, groups: Groups) -> list[str]:

@@ -73,6 +73,11 @@ _PERMUTES = [
     (aten.movedim.int, 0, -1),
     (aten.movedim.int, 2, 0),
     (aten.swapaxes.default, 0, 1),
+    (aten.swapdims.default, 0, 1),
+    (aten.movedim.intlist, [0, 1], [2, 0]),
+    (aten.moveaxis.int, 0, -1),
+    (aten.moveaxis.intlist, [0, 1], [2, 0]),
+    (aten.mT.default,),
 ]
 
 
@@ -281,6 +286,8 @@ def _reductions() -> list[tuple[Any, ...]]:
         rows += [(op, t(2, 3, 4), dims, keep) for dims, keep in several]
     for op in (aten.var.correction, aten.std.correction):
         rows += [(op, t(2, 3, 4), dims, {"keepdim": keep}) for dims, keep in several]
+    for op in (aten.var.dim, aten.std.dim):
+        rows += [(op, t(2, 3, 4), dims, True, keep) for dims, keep in several]
     for order in (2, 1, 0, float("inf"), -1, float("-inf")):
         rows += [(aten.linalg_vector_norm.default, t(2, 3, 4), order, dims, keep) for dims, keep in several[:5]]
     for op in (aten.amax.default, aten.amin.default):
@@ -400,7 +407,7 @@ def _operand_shape(line: Operand, sizes: dict[str, int], leading: list[int], ful
 
 
 _BOOL = {"where": {0}, "masked_fill": {1}, "masked_fill_": {1}}
-_INTEGER = {"bitwise_not", "bitwise_and", "bitwise_or", "__and__", "__or__"}
+_INTEGER = {"bitwise_not", "bitwise_and", "bitwise_or", "bitwise_xor", "__and__", "__or__"}
 _SCALAR_OPERAND = {"masked_fill": {2}, "fill_": {1}}
 
 
@@ -427,6 +434,8 @@ _VALUES: dict[str, Callable[[dict[str, int]], Any]] = {
     "dropout_.train": lambda _: False,
     "__and__.Scalar.other": lambda _: 5,
     "clamp.min": lambda _: -0.5,
+    "clamp_.min": lambda _: -0.5,
+    "div.Scalar_mode.rounding_mode": lambda _: "trunc",
 }
 
 
