@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import prod
 
 from torch import nn
@@ -32,7 +33,8 @@ def parse_count(text: str | float, dense: int) -> int:
     match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKmMbBgG%]?)\s*", str(text))
     if match is None:
         raise UsageError(f"cannot read the target {text!r}", remedy="write it as 15M, 14500000 or 25%")
-    number, unit = float(match[1].replace(",", "").replace("_", "")), match[2].lower()
+    # exact: 1.001 * 10**6 as floats is 1000999.99...
+    number, unit = Fraction(match[1].replace(",", "").replace("_", "")), match[2].lower()
     return int(dense * number / 100) if unit == "%" else int(number * _UNITS[unit])
 
 
@@ -123,7 +125,10 @@ def solve(
     for drop_heads in (False, True):
         parts = components(groups, constraints or Constraints(), thin_heads=thin_heads, drop_heads=drop_heads)
         _check_reachable(budget, groups, parts, target, constraints)
-        found = _counts(parts, _filled(budget, parts, _below(budget, parts, target), target))
+        chosen = _filled(budget, parts, _below(budget, parts, target), target)
+        if budget.parameters(_counts(parts, chosen)) < (1 - TOLERANCE) * target:
+            chosen = _traded(budget, parts, chosen, target)
+        found = _counts(parts, chosen)
         if not best or budget.parameters(found) > budget.parameters(best):
             best = found
         if budget.parameters(best) >= (1 - TOLERANCE) * target:
@@ -147,15 +152,36 @@ def _counts(parts: Sequence[Component], chosen: Iterable[int]) -> Counts:
     return {name: n for part, i in zip(parts, chosen, strict=True) for name, n in part.options[i][1].items()}
 
 
-def _below(budget: Budget, parts: Sequence[Component], target: int) -> list[int]:
-    """Return the widest common ratio that fits, by bisection over all ratios any option has."""
+def _below(
+    budget: Budget, parts: Sequence[Component], target: int, given: Mapping[int, int] | None = None
+) -> list[int]:
+    """Return the widest common ratio that fits, by bisection over all ratios any option has.
+
+    Where nothing fits beside the components whose option is `given`, the narrowest comes back.
+    """
+
+    def at(ratio: float) -> list[int]:
+        return [(given or {}).get(i, part.at(ratio)) for i, part in enumerate(parts)]
+
     ratios = sorted({ratio for part in parts for ratio, _ in part.options})
     low, high = 0, len(ratios) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        fits = budget.parameters(_counts(parts, [part.at(ratios[middle]) for part in parts])) <= target
+        fits = budget.parameters(_counts(parts, at(ratios[middle]))) <= target
         low, high = (middle, high) if fits else (low, middle - 1)
-    return [part.at(ratios[low]) for part in parts]
+    return at(ratios[low])
+
+
+def _traded(budget: Budget, parts: Sequence[Component], chosen: list[int], target: int) -> list[int]:
+    """Where the next width of one component is too wide, take it all the same and narrow the others to pay for it."""
+    tried = [chosen]
+    for family in _families(parts):
+        wider = {i: chosen[i] - 1 for i in family if chosen[i] > 0}
+        if wider:
+            found = _below(budget, parts, target, wider)
+            if budget.parameters(_counts(parts, found)) <= target:
+                tried.append(_filled(budget, parts, found, target))
+    return max(tried, key=lambda option: budget.parameters(_counts(parts, option)))
 
 
 def _filled(budget: Budget, parts: Sequence[Component], chosen: list[int], target: int) -> list[int]:
