@@ -8,13 +8,16 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 from fxprune.calls import is_tensor, operand_nodes, shape_of
 from fxprune.distillation.losses import IGNORED
 from fxprune.distillation.packing import mask_tokens
 from fxprune.errors import DistillError
 from fxprune.inference import output_values
+
+aten = torch.ops.aten
+RESHAPES = {aten.view.default, aten.reshape.default, aten.contiguous.default, aten.to.dtype, aten.alias.default}
 
 MASKED, CAUSAL, FEATURES = "masked LM", "causal LM", "features"
 
@@ -86,11 +89,19 @@ def _language_head(gm: GraphModule) -> int | None:
     rows = {
         shape_of(table.meta["val"])[0]
         for node in gm.graph.nodes
-        if node.target is torch.ops.aten.embedding.default
+        if node.target is aten.embedding.default
         for table, ids in [operand_nodes(node)[:2]]
-        if table is not None and ids is not None and ids.op == "placeholder"
+        if table is not None and ids is not None and _is_input_ids(ids)
     }
     for place, node in enumerate(output_values(gm)):
         if is_tensor(node) and len(shape_of(node.meta["val"])) == 3 and shape_of(node.meta["val"])[-1] in rows:
             return place
     return None
+
+
+def _is_input_ids(node: Node) -> bool:
+    """Tell whether `node` is the token ids: some models view them as (-1, length) before they look them up."""
+    while node.target in RESHAPES:
+        assert isinstance(node.args[0], Node)
+        node = node.args[0]
+    return node.op == "placeholder" and node.target == "input_ids"
