@@ -32,9 +32,15 @@ class Traced(GraphModule):
     """A captured model. Call it with the keyword arguments it was captured with, at any batch and length."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Traced:
-        with warnings.catch_warnings():  # torch copies its own pytree specs in a way it has deprecated
-            warnings.simplefilter("ignore", FutureWarning)
-            copied: Traced = super().__deepcopy__(memo)
+        own, self.meta = self.meta, {}
+        try:
+            with warnings.catch_warnings():  # torch copies its own pytree specs in a way it has deprecated
+                warnings.simplefilter("ignore", FutureWarning)
+                copied: Traced = super().__deepcopy__(memo)
+        finally:
+            self.meta = own
+        # facts are shared; groups hold the nodes of this very graph, and a copy is analysed anew
+        copied.meta = {name: fact for name, fact in own.items() if name != "groups"}
         return copied
 
     @property

@@ -6,6 +6,7 @@ from fxprune.passes.dropout_mode import DropoutMode
 from fxprune.passes.explicit_sizes import ExplicitSizes
 from fxprune.passes.expose_taps import ExposeTaps, HideTaps
 from fxprune.passes.fold_attention_scale import FoldAttentionScale
+from fxprune.passes.fold_literals import FoldLiterals
 from fxprune.passes.pin_defaults import PinDefaults
 from fxprune.passes.slice_units import SliceUnits
 
@@ -16,6 +17,7 @@ __all__ = [
     "ExplicitSizes",
     "ExposeTaps",
     "FoldAttentionScale",
+    "FoldLiterals",
     "HideTaps",
     "Pass",
     "PassResult",

@@ -1,0 +1,134 @@
+"""What a model class computes at a slim config, compared node by node with the slim graph."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.fx import Node
+from torch.utils._pytree import tree_leaves
+
+from fxprune.calls import module_of
+from fxprune.errors import CaptureError, DeployError, PassError
+from fxprune.groups import analyse
+from fxprune.passes import CANONICAL, FoldAttentionScale, FoldLiterals, run_passes
+from fxprune.passes.fold_attention_scale import ATTENTION
+from fxprune.passes.fold_literals import is_scaling
+from fxprune.traced import Traced, tensor_of
+from fxprune.tracing import capture
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """How the slim weights become those of a class at one config.
+
+    Attributes:
+        weights: by the names of the class, tied ones once.
+        folded: the nodes whose number the class computes from its own sizes, absorbed by the weights.
+        unread: parameters of the class that the slim graph does not have, since no output depends on them.
+    """
+
+    weights: Mapping[str, Tensor]
+    folded: tuple[str, ...]
+    unread: frozenset[str]
+
+
+def fit(slim: Traced, model: nn.Module, example_kwargs: Mapping[str, Any]) -> Fit:
+    """Return the weights with which `model` computes what the slim graph does, proved by comparing the two graphs.
+
+    Shapes do not show how many heads share a projection, nor outputs that barely depend on it; the graph of the class
+    itself shows every size and every number.
+
+    Args:
+        slim: the slim graph.
+        model: of the class it came from, with a config of the slim shapes; any weights.
+        example_kwargs: inputs of both.
+    Raises:
+        DeployError: the class computes something else at this config; says where.
+    """
+    own = _captured(model, example_kwargs)
+    changed = differences(slim, own)
+    weights: Traced = slim
+    if changed:
+        weights = copy.deepcopy(slim)
+        _fold(weights, [node.name for node in changed], own)
+        if left := differences(weights, own):
+            raise _misfit(next(iter(left)), "no weight can absorb the difference")
+    names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    known = {name for name, _ in slim.named_parameters(remove_duplicate=False)}
+    return Fit(
+        weights=weights.state_dict(), folded=tuple(node.name for node in changed), unread=frozenset(names - known)
+    )
+
+
+def differences(slim: Traced, own: Traced) -> dict[Node, float]:
+    """Return the nodes of `slim` that hold another number than `own`, with the number there.
+
+    Raises:
+        DeployError: the graphs differ in more than numbers: in an op, a size, an edge or a computed buffer.
+    """
+    left, right = list(slim.graph.nodes), list(own.graph.nodes)
+    if len(left) != len(right):
+        raise DeployError(f"the class runs {len(right)} nodes, the slim graph has {len(left)}")
+    partner: dict[Node, Node] = {}
+    found: dict[Node, float] = {}
+    for node, other in zip(left, right, strict=True):
+        if (node.op, node.target) != (other.op, other.target):
+            raise _misfit(node, f"the class has {other.target} there")
+        partner[node] = other
+        for mine, its in zip(_leaves(node), _leaves(other), strict=True):
+            if isinstance(mine, Node):
+                if partner[mine] is not its:
+                    raise _misfit(node, "the class feeds it another value")
+            elif mine != its:
+                if not _is_number(node, mine, its):
+                    raise _misfit(node, f"the slim graph has {mine} where the class has {its}")
+                found[node] = float(its)
+    for name in sorted(slim.provenance.recomputed):
+        if not torch.equal(tensor_of(slim, name), tensor_of(own, name)):
+            raise DeployError(f"the class computes another {name} from its config than the slim graph has")
+    return found
+
+
+def _captured(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
+    try:
+        own = capture(model, example_kwargs)
+    except CaptureError as error:
+        raise DeployError("the class does not run at this config", cause=error.cause or error.message) from error
+    run_passes(own, CANONICAL)
+    return own
+
+
+def _leaves(node: Node) -> list[Any]:
+    return tree_leaves((node.args, dict(sorted(node.kwargs.items()))))
+
+
+def _is_number(node: Node, mine: object, its: object) -> bool:
+    """Tell whether two different arguments are numbers to compute with, not sizes."""
+    if not isinstance(mine, (int, float)) or not isinstance(its, (int, float)):
+        return False
+    return isinstance(mine, float) or isinstance(its, float) or is_scaling(node)
+
+
+def _fold(weights: Traced, names: list[str], own: Traced) -> None:
+    """Absorb the numbers of `own` at these nodes into `weights`, as far as possible."""
+    changed = [node for node in weights.graph.nodes if node.name in names]
+    if any(node.target is ATTENTION for node in changed):
+        run_passes(weights, [FoldAttentionScale(analyse(weights).inferred)])
+    its = {node: number for node, number in differences(weights, own).items() if is_scaling(node)}
+    try:
+        run_passes(weights, [FoldLiterals(its)])
+    except PassError as error:
+        raise DeployError("the class computes another number than the slim graph", cause=error.message) from error
+
+
+def _misfit(node: Node, cause: str) -> DeployError:
+    return DeployError(
+        "the class computes something else at this config", node=node, module=module_of(node), cause=cause
+    )
