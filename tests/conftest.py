@@ -1,0 +1,26 @@
+"""Fixtures all tests share."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    """Every test starts from the same seed."""
+    random.seed(0)
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data sets and models."""
+    folder = Path(os.environ.get("FXPRUNE_SHARED", Path(__file__).parents[2] / "shared"))
+    if not folder.is_dir():
+        pytest.skip("no shared data beside the repository; set FXPRUNE_SHARED to its folder")
+    return folder
