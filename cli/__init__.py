@@ -1,0 +1,15 @@
+"""The command line: thin commands over the library."""
+
+from __future__ import annotations
+
+import click
+
+from fxprune.cli.lazy import LazyGroup
+
+COMMANDS = {name: f"fxprune.cli.{name}" for name in ("distill", "prune", "inspect", "export", "bench")}
+
+
+@click.group(cls=LazyGroup, commands_in=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fxprune")
+def main() -> None:
+    """Narrow a transformer, distil it from itself, and ship it as a Hugging Face model and a measured ONNX file."""

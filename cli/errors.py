@@ -1,0 +1,45 @@
+"""From errors to exit codes: 0 done, 1 a check failed, 2 wrong usage or input."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import click
+
+from fxprune.errors import DeployError, FxpruneError, VerifyError
+
+CHECK_FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+
+
+def handled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Print an `FxpruneError` as it stands, without a traceback, and exit with its code."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except FxpruneError as error:
+            fail(error, as_json=bool(kwargs.get("as_json")))
+        except KeyboardInterrupt:
+            click.echo("interrupted; nothing more is written", err=True)
+            sys.exit(INTERRUPTED)
+        except BrokenPipeError:  # the reader of our output went away
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(CHECK_FAILED)
+
+    return run
+
+
+def fail(error: FxpruneError, *, as_json: bool = False) -> NoReturn:
+    """Say what went wrong on stderr (and as JSON on stdout, if asked) and exit."""
+    kind = type(error).__name__
+    click.echo(f"{kind}: {error}", err=True)
+    if as_json:
+        fields = {"error": kind, "message": error.message, "remedy": error.remedy}
+        click.echo(json.dumps({**fields, "cause": str(error.cause) if error.cause else None}))
+    sys.exit(CHECK_FAILED if isinstance(error, (VerifyError, DeployError)) else WRONG_USE)

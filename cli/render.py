@@ -1,0 +1,113 @@
+"""What results look like: tables for people, dictionaries for machines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from fxprune.allocation import Budget
+from fxprune.groups import Group, Groups
+from fxprune.traced import Traced
+
+ERR = Console(stderr=True)
+
+
+def lost_by(budget: Budget, group: Group) -> int:
+    """Return the parameters a group holds: what would go if all of its units went."""
+    return budget.parameters({}) - budget.parameters({group.name: 0})
+
+
+def groups_to_json(traced: Traced, groups: Groups) -> dict[str, Any]:
+    """Return groups with sizes, members and reasons; frozen ones last, those that hold most parameters first."""
+    budget = Budget.of(traced, groups)
+    rows = [_group(group, budget) for group in groups]
+    rows.sort(key=lambda row: (row["frozen"] is not None, -row["parameters"]))
+    return {"parameters": traced.num_parameters(), "capture": traced.provenance.rung, "groups": rows}
+
+
+def _group(group: Group, budget: Budget) -> dict[str, Any]:
+    frozen = group.frozen
+    return {
+        "name": group.name,
+        "role": group.role,
+        "size": group.size,
+        "axes": len(group.members),
+        "parameters": lost_by(budget, group),
+        "members": [str(member) for member in group.members],
+        "frozen": None
+        if frozen is None
+        else {"reason": frozen.reason, "node": frozen.node, "module": frozen.module, "source": frozen.source},
+    }
+
+
+def groups_table(traced: Traced, groups: Groups) -> Table:
+    """Return one line a group; what is frozen says why."""
+    facts = groups_to_json(traced, groups)
+    table = Table(title=f"{len(groups)} groups, {facts['parameters']:,} parameters")
+    for column, justify in [("group", "left"), ("units", "right"), ("axes", "right"), ("parameters", "right")]:
+        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    table.add_column("frozen because", overflow="fold")
+    for row in facts["groups"]:
+        why = row["frozen"]
+        reason = (
+            "" if why is None else f"{why['reason']} at {why['node']}" + (f", {why['module']}" if why["module"] else "")
+        )
+        table.add_row(row["name"], str(row["size"]), str(row["axes"]), f"{row['parameters']:,}", reason)
+    return table
+
+
+def comparison_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
+    """Return teacher against student, one quantity a line: (quantity, teacher, student, ratio)."""
+    table = Table(title="teacher against student")
+    table.add_column("")
+    for column in ("teacher", "student", "ratio"):
+        table.add_column(column, justify="right")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def megabytes(size: int) -> str:
+    """Return a size in MB.
+
+    >>> megabytes(12_500_000)
+    '12.5 MB'
+    """
+    return f"{size / 1e6:,.1f} MB"
+
+
+class StepProgress:
+    """Progress of a run on stderr: rate, time left, parameters now and loss. Lines instead of a bar where nobody looks."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps, self.live = steps, sys.stderr.isatty()
+        self.progress = Progress(
+            TextColumn("distil"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=ERR,
+            disable=not self.live,
+        )
+        self.task = self.progress.add_task("distil", total=steps, state="")
+
+    def __enter__(self) -> StepProgress:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def show(self, step: int, params: int, losses: Mapping[str, float], tokens_per_second: float) -> None:
+        """Show one step."""
+        state = f"{params / 1e6:.2f}M params  loss {losses['total']:.3f}  {tokens_per_second:,.0f} tokens/s"
+        self.progress.update(self.task, completed=step, state=state)
+        if not self.live and (step == 1 or step % max(self.steps // 10, 1) == 0):
+            ERR.print(f"step {step}/{self.steps}  {state}", highlight=False)
