@@ -29,11 +29,13 @@ class Constraints:
 
     Attributes:
         ratios: sets of axes that must all shrink by the same ratio.
+        multiples: (axes, n): their sizes must be multiples of what counts n in the dense model, such as the heads.
         fixed: axes that must stay dense.
         recomputed: buffers the class computes from its config, so that their content cannot be cut.
     """
 
     ratios: Sequence[Collection[AxisOf]] = ()
+    multiples: Sequence[tuple[Collection[AxisOf], int]] = ()
     fixed: frozenset[AxisOf] = frozenset()
     recomputed: frozenset[str] = frozenset()
 
@@ -87,10 +89,16 @@ def components(
     products = _products(groups, set(free))
     distinct = list(dict.fromkeys(product for on_axis in products.values() for product in on_axis))
     ties = [[p for axis in ratio for p in products.get(axis, ())] for ratio in constraints.ratios]
+    steps = [
+        (product, counted)
+        for axes, n in constraints.multiples
+        for counted in _counting(distinct, n)
+        for product in dict.fromkeys(p for axis in axes for p in products.get(axis, ()))
+    ]
     found = []
-    for names in _linked(free.values(), distinct, ties, free):
+    for names in _linked(free.values(), distinct, [*ties, *map(list, steps)], free):
         own = [p for p in distinct if any(free[f].name in names for f in p if f in free)]
-        solver = _Options(names, own, ties, free, thin_heads, drop_heads)
+        solver = _Options(names, own, ties, steps, free, thin_heads, drop_heads)
         found.append(Component(tuple(names), tuple(solver.options())))
     return found
 
@@ -102,6 +110,12 @@ def _products(groups: Groups, free: set[Factor]) -> dict[AxisOf, list[tuple[Fact
         for tensor, axes in groups.inferred.tensors.items()
         for dim, axis in enumerate(axes)
     }
+
+
+def _counting(products: Iterable[tuple[Factor, ...]], n: int) -> list[tuple[Factor, ...]]:
+    """Return the outer parts of products that count `n`: the heads in heads x dims."""
+    prefixes = (product[:length] for product in products for length in range(1, len(product)))
+    return list(dict.fromkeys(part for part in prefixes if prod(int(f.size) for f in part) == n))  # type: ignore[call-overload]
 
 
 def _leaf_products(axis: Axis) -> Iterable[tuple[Factor, ...]]:
@@ -139,6 +153,7 @@ class _Options:
         names: list[str],
         products: list[tuple[Factor, ...]],
         ties: Sequence[Sequence[tuple[Factor, ...]]],
+        steps: Sequence[tuple[tuple[Factor, ...], tuple[Factor, ...]]],
         free: Mapping[Factor, Group],
         thin_heads: bool,
         drop_heads: bool,
@@ -150,6 +165,8 @@ class _Options:
         spelled = {product: tuple(self._term(f, free, of) for f in product) for product in products}
         self.ties = [list(dict.fromkeys(spelled[p] for p in tie if p in spelled)) for tie in ties]
         self.ties = [tie for tie in self.ties if len(tie) > 1]
+        counted = {p: tuple(self._term(f, free, of) for f in p) for pair in steps for p in pair}
+        self.steps = list(dict.fromkeys((counted[p], counted[c]) for p, c in steps if p in spelled or c in spelled))
 
     @staticmethod
     def _term(factor: Factor, free: Mapping[Factor, Group], of: Mapping[str, int]) -> tuple[int, int]:
@@ -220,7 +237,7 @@ class _Options:
             dense = [prod(size for _, size in product) for product in tie]
             if any(left[0] * d != n * dense[0] for n, d in zip(left, dense, strict=True)):
                 return False
-        return True
+        return all(self._size(p, counts) % self._size(c, counts) == 0 for p, c in self.steps)
 
     def _size(self, product: tuple[tuple[int, int], ...], counts: tuple[int, ...]) -> int:
         return prod(counts[i] if i >= 0 else size for i, size in product)

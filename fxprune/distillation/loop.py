@@ -12,7 +12,7 @@ from torch.optim import AdamW
 
 from fxprune.axes import Axis, Factor, resolve
 from fxprune.distillation.config import DistillConfig
-from fxprune.distillation.losses import attention_loss, feature_loss, kl_loss, seen_by, task_loss
+from fxprune.distillation.losses import attention_loss, feature_loss, kl_loss, seen_by, similarity_loss, task_loss
 from fxprune.distillation.maps import FeatureMap
 from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
@@ -80,6 +80,8 @@ class Distiller:
                 terms["task"] = task_loss(got, batch.labels.flatten()[chosen])
             if weights.kl:
                 terms["kl"] = kl_loss(got, teacher[0][self.objective.logits].flatten(0, 1)[chosen])
+        if weights.task and self.objective.name == FEATURES:
+            terms["task"] = self._similarity(student, teacher, batch)
         if weights.hidden and self.taps.hidden:
             terms["hidden"] = self._features(self.taps.hidden, student, teacher)
         if weights.embedding and self.taps.embedding:
@@ -98,6 +100,16 @@ class Distiller:
             s, t = student[1][self._place[tap.node]], teacher[1][self._place[tap.node]]
             self.maps[tap.node].observe(s, t)
             terms.append(feature_loss(self.maps[tap.node](s), t))
+        return torch.stack(terms).mean()
+
+    def _similarity(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        mask = batch.inputs.get("attention_mask", torch.ones_like(batch.inputs["input_ids"]))[..., None]
+        terms = []
+        for tap in self.taps.hidden:
+            if tap.output:
+                pair = (outputs[1][self._place[tap.node]] for outputs in (student, teacher))
+                s, t = (value if value.ndim < 3 else (value * mask).sum(1) / mask.sum(1) for value in pair)
+                terms.append(similarity_loss(s, t))
         return torch.stack(terms).mean()
 
     def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
@@ -145,6 +157,9 @@ class Distiller:
             self.scores.update(self.scorer(self.student.traced, weight_score(self.config.importance)))
         self._update()
         cut = self._due(self.done + 1) and self._cut(left)
+        if self._was_cut() and (cut or self.done % self.config.schedule.interval == 0):
+            for feature_map in self.maps.values():
+                feature_map.refit()
         self.done += 1
         values = {name: float(value.detach()) for name, value in terms.items()}
         return {"total": float(total.detach()), **values}, cut, left
@@ -178,8 +193,6 @@ class Distiller:
         followers = [feature_map.cut for feature_map in self.maps.values()]
         masks = self.student.cut_to(counts, self.scores.value, (self.optimizer,), followers)
         self.scores.cut(masks, self.student.groups.ragged)
-        for feature_map in self.maps.values():
-            feature_map.refit()
         return bool(masks)
 
     def _span(self) -> tuple[int, int]:

@@ -38,6 +38,24 @@ def feature_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
     return (mapped - teacher).square().mean() / variance.clamp_min(1e-12)
 
 
+def similarity_loss(student_bd: Tensor, teacher_bd: Tensor) -> Tensor:
+    """Return the squared error of the cosines between the sequences of a batch, relative to the teacher's variance.
+
+    Features without a head are compared with one another, so what must stay is which sequences are more similar than
+    others; that needs no map between the widths, and a constant added to all cosines does not matter.
+
+    Args:
+        student_bd: one vector a sequence, (b, d').
+        teacher_bd: likewise (b, d).
+    Source:
+        Park et al. 2019 (relational distillation), arXiv:1904.05068, with cosines for distances.
+    """
+    pairs = torch.triu_indices(len(student_bd), len(student_bd), 1)
+    got, wanted = ((F.normalize(v, dim=-1) @ F.normalize(v, dim=-1).T)[*pairs] for v in (student_bd, teacher_bd))
+    off = (got - got.mean()) - (wanted - wanted.mean())
+    return off.square().mean() / wanted.var(correction=0).clamp_min(1e-12)
+
+
 def attention_loss(
     student: tuple[Tensor, Tensor],
     teacher: tuple[Tensor, Tensor],

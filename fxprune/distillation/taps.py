@@ -7,8 +7,8 @@ queries and keys. Teacher and student are copies of one graph, so a tap has the 
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch.fx import GraphModule, Node
@@ -29,6 +29,7 @@ class FeatureTap:
     node: str
     block: str  # path of the block it leaves, or enters
     axis: Axis  # of its last dimension, shared with the groups
+    output: bool = False  # whether the model returns it as features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +83,13 @@ def find_taps(gm: GraphModule, groups: Groups, features: Collection[int] = ()) -
         if not block:
             for entered in [blocks[user] for user in node.users if blocks[user] and blocks[user].endswith(".0")]:
                 embedding.setdefault(entered, FeatureTap(kind="embedding", node=node.name, block=entered, axis=axis))
-    final = _final(gm, groups, features, {tap.node for tap in hidden.values()})
+    returned = {node.name for place, node in enumerate(output_values(gm)) if place in features}
     return Taps(
         embedding=tuple(embedding.values()),
-        hidden=(*hidden.values(), *final),
+        hidden=(
+            *[replace(tap, output=tap.node in returned) for tap in hidden.values()],
+            *_final(gm, groups, features, hidden),
+        ),
         attention=tuple(_attention(node, blocks[node], groups) for node in gm.graph.nodes if node.target is ATTENTION),
     )
 
@@ -109,10 +113,13 @@ def _stream(node: Node, groups: Groups, streams: set[Factor]) -> Axis | None:
     return last if len(last) == 1 and last[0] in streams else None
 
 
-def _final(gm: GraphModule, groups: Groups, features: Collection[int], taken: set[str]) -> list[FeatureTap]:
+def _final(
+    gm: GraphModule, groups: Groups, features: Collection[int], hidden: Mapping[str, FeatureTap]
+) -> list[FeatureTap]:
     """Features the model returns count too: a final norm or a pooler may follow the last block."""
+    taken = {tap.node for tap in hidden.values()}
     return [
-        FeatureTap(kind="hidden", node=node.name, block="output", axis=groups.inferred.of(node)[-1])
+        FeatureTap(kind="hidden", node=node.name, block="output", axis=groups.inferred.of(node)[-1], output=True)
         for place, node in enumerate(output_values(gm))
         if place in features and node.name not in taken
     ]
