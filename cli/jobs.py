@@ -75,7 +75,6 @@ def distill_job(
     source = load_model(model)
     tokenizer = load_tokenizer(source)
     examples = example_inputs(source.model, tokenizer)
-    teacher = capture(source.model, examples)
     with render.StepProgress(config.max_steps) as progress:
 
         def on_step(report: StepReport) -> None:
@@ -95,7 +94,7 @@ def distill_job(
         result.student,
         output,
         tokenizer=tokenizer,
-        teacher=teacher,
+        teacher=capture(source.model, examples) if latency else None,
         latency=latency.settings if latency else None,
         history=result.history,
         on_stage=_say_stage,
