@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from html import escape
 
+from fxprune.cli.render import folded
 from fxprune.groups import Group, Groups
 
 ROW, WIDTH, PAD = 22, 460, 24
@@ -18,8 +18,8 @@ def to_svg(groups: Groups) -> str:
     """
     families: dict[tuple[str, int, bool], list[Group]] = defaultdict(list)
     for group in groups:
-        families[_folded(group.name), group.size, group.frozen is not None].append(group)
-    axes = list(dict.fromkeys(_folded(str(m)) for family in families.values() for g in family for m in g.members))
+        families[folded(group.name), group.size, group.frozen is not None].append(group)
+    axes = list(dict.fromkeys(folded(str(m)) for family in families.values() for g in family for m in g.members))
     left = {key: PAD + 40 + i * (len(axes) * ROW / max(len(families), 1)) for i, key in enumerate(families)}
     right = {axis: PAD + 40 + i * ROW for i, axis in enumerate(axes)}
     height = PAD * 2 + 60 + max(len(axes), len(families)) * ROW
@@ -43,7 +43,7 @@ def _family(
     colour = "#999999" if frozen else f"hsl({place * 47 % 360}, 65%, 38%)"
     times = f" x {len(family)}" if len(family) > 1 else ""
     label = f'<text x="{PAD}" y="{y + 4:.0f}" fill="{colour}">{escape(name)} ({size}){times}</text>'
-    ends = sorted({right[_folded(str(member))] for group in family for member in group.members})
+    ends = sorted({right[folded(str(member))] for group in family for member in group.members})
     curves = [
         f'<path d="M {WIDTH} {y:.0f} C {WIDTH + 110} {y:.0f}, {WIDTH + 110} {end:.0f}, {WIDTH + 215} {end:.0f}" '
         f'fill="none" stroke="{colour}" stroke-opacity="0.7"/>'
@@ -52,8 +52,3 @@ def _family(
     why = family[0].frozen
     title = f"<title>{escape(str(why))}</title>" if why else ""
     return [f"<g>{title}{label}{''.join(curves)}</g>"]
-
-
-def _folded(name: str) -> str:
-    """``encoder.layer.3.dense`` is one of ``encoder.layer.*.dense``."""
-    return re.sub(r"(?<=\.)\d+(?=\.)", "*", re.sub(r"#\d+$", "", name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -46,19 +47,29 @@ def _group(group: Group, budget: Budget) -> dict[str, Any]:
 
 
 def groups_table(traced: Traced, groups: Groups) -> Table:
-    """Return one line a group; what is frozen says why."""
+    """Return one line a group, equal layers folded; what is frozen says why."""
     facts = groups_to_json(traced, groups)
     table = Table(title=f"{len(groups)} groups, {facts['parameters']:,} parameters")
-    for column, justify in [("group", "left"), ("units", "right"), ("axes", "right"), ("parameters", "right")]:
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    table.add_column("frozen because", overflow="fold")
+    for column in ("group", "layers", "units", "axes", "parameters", "frozen because"):
+        table.add_column(column, justify="left" if column[0] in "gf" else "right", overflow="fold")
+    families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in facts["groups"]:
-        why = row["frozen"]
-        reason = (
-            "" if why is None else f"{why['reason']} at {why['node']}" + (f", {why['module']}" if why["module"] else "")
-        )
-        table.add_row(row["name"], str(row["size"]), str(row["axes"]), f"{row['parameters']:,}", reason)
+        reason = row["frozen"] and row["frozen"]["reason"]
+        families.setdefault((folded(row["name"]), row["size"], row["axes"], reason), []).append(row)
+    for (name, size, axes, reason), rows in families.items():
+        why = f"{reason} at {rows[0]['frozen']['node']}" if reason else ""
+        held = f"{sum(row['parameters'] for row in rows):,}"
+        table.add_row(name, str(len(rows)) if len(rows) > 1 else "", str(size), str(axes), held, why)
     return table
+
+
+def folded(name: str) -> str:
+    """``encoder.layer.3.dense`` is one of ``encoder.layer.*.dense``.
+
+    >>> folded("encoder.layer.3.dense#2")
+    'encoder.layer.*.dense'
+    """
+    return re.sub(r"(?<=\.)\d+(?=\.)", "*", re.sub(r"#\d+$", "", name))
 
 
 def comparison_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
@@ -82,7 +93,7 @@ def megabytes(size: int) -> str:
 
 
 class StepProgress:
-    """Progress of a run on stderr: rate, time left, parameters now and loss. Lines instead of a bar where nobody looks."""
+    """Progress on stderr: rate, time left, parameters now and loss; plain lines where no terminal shows a bar."""
 
     def __init__(self, steps: int) -> None:
         self.steps, self.live = steps, sys.stderr.isatty()

@@ -98,12 +98,18 @@ class Groups:
 
     def axis(self, tensor: str, axis: int) -> Axis:
         """Return the type of one parameter axis."""
-        if tensor not in self.inferred.tensors:
-            raise AnalysisError(unknown_name("parameter", tensor, self.inferred.tensors))
-        axes = self.inferred.tensors[tensor]
+        axes = self.inferred.tensors[self.canonical(tensor)]
         if not 0 <= axis < len(axes):
             raise AnalysisError(f"{tensor} has {len(axes)} axes, so no axis {axis}", remedy="count from 0")
         return resolve(axes[axis])
+
+    def canonical(self, tensor: str) -> str:
+        """Return the name members go by, for any name of a parameter or buffer: tied ones have several."""
+        tensors, aliases = self.inferred.tensors, self.inferred.aliases
+        name = aliases.get(tensor, tensor)
+        if name not in tensors:
+            raise AnalysisError(unknown_name("parameter", tensor, {*tensors, *aliases}))
+        return name
 
     def spell(self, axis: Axis) -> str:
         """Write an axis type with group names: ``heads x value``, ``(q | k | v)``."""
@@ -181,7 +187,7 @@ def _named(inferred: Inferred) -> list[Group]:
     for factor, places in members.items():
         role = next((role for role in ROLES if role in roles[factor]), "inner")
         if factor in frozen and role == "inner":
-            role = f"axis{places[0].axis}" if len(places) == 1 else "frozen"
+            role = f"axis{places[0].axis}" if len({place.axis for place in places}) == 1 else "frozen"
         name = ".".join(part for part in (_common_module([m.tensor for m in places]), role.replace(" ", "_")) if part)
         taken[name] += 1
         unique = name if taken[name] == 1 else f"{name}#{taken[name]}"
@@ -202,8 +208,9 @@ def _members(inferred: Inferred) -> dict[Factor, list[Member]]:
 def _roles(inferred: Inferred) -> dict[Factor, set[str]]:
     roles: dict[Factor, set[str]] = defaultdict(set)
     for axis, role in inferred.roles:
-        for factor in factors_of(axis):
-            roles[factor].add(role)
+        counted = [factor for factor in factors_of(axis) if isinstance(factor.size, int)]
+        for place, factor in enumerate(counted):  # heads x 2: several queries share a key
+            roles[factor].add("queries per key" if role == "heads" and place else role)
     return roles
 
 
