@@ -85,7 +85,7 @@ class DistillConfig:
     max_steps: int = 200
     batch_size: int = 16
     length: int = 128
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup: float = 0.05
     clip: float = 1.0
@@ -110,6 +110,6 @@ class DistillConfig:
         if not 0.0 < self.mask_probability < 1.0:
             raise UsageError(f"the mask probability {self.mask_probability} is not between 0 and 1", remedy="use 0.15")
         if not self.learning_rate > 0.0:
-            raise UsageError(f"the learning rate {self.learning_rate} is not positive", remedy="use 5e-4")
+            raise UsageError(f"the learning rate {self.learning_rate} is not positive", remedy="use 1e-3")
         if self.importance not in WEIGHT_SCORES:
             raise UsageError(unknown_name("score", self.importance, WEIGHT_SCORES))
