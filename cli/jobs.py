@@ -14,9 +14,9 @@ from rich.console import Console
 from fxprune import analyse, capture, prune
 from fxprune.cli import render
 from fxprune.cli.errors import CHECK_FAILED
-from fxprune.deploy.bundle import LatencySettings, Outputs, check_output, write_outputs
 from fxprune.deploy.latency import LatencyRow, latency_table, to_table
 from fxprune.deploy.onnx import export_onnx
+from fxprune.deploy.outputs import LatencySettings, Outputs, check_output, write_outputs
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.data import DEFAULT_DATASET
 from fxprune.distillation.device import choose_device

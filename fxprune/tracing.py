@@ -39,7 +39,7 @@ def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
         _check_arguments(owned, kwargs)
         with _quiet():
             program, rung, dims = _climb(owned, kwargs)
-            return _plain(program, owned, Provenance(rung=rung, dynamic=dims))
+            return plain(program.module(check_guards=False), owned, Provenance(rung=rung, dynamic=dims))
 
 
 def traceable(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,9 +152,14 @@ def _source_line(file: str, number: int) -> str:
     return linecache.getline(file, number).strip()
 
 
-def _plain(program: ExportedProgram, model: nn.Module, provenance: Provenance) -> Traced:
-    """Copy the program's graph into a module of our own, without guards, hooks and duplicate names."""
-    exported = program.module(check_guards=False)
+def plain(exported: GraphModule, model: nn.Module, provenance: Provenance) -> Traced:
+    """Copy an exported graph into a module of our own, without guards, hooks and duplicate names.
+
+    Args:
+        exported: the module of an exported program.
+        model: what it was exported from, which has the same tensors; it says which names are tied.
+        provenance: what else is known; its ties and computed buffers are found here.
+    """
     names = tied_names((*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)))
     persistent = set(model.state_dict())
     tensors: dict[str, Tensor] = {}
@@ -207,4 +212,4 @@ def _attribute(module: nn.Module, path: str) -> object:
     return found
 
 
-__all__ = ["capture", "resized", "traceable"]
+__all__ = ["capture", "plain", "resized", "traceable"]

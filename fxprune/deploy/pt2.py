@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from fxprune.atomic import atomic_path
 from fxprune.deploy.program import export_program, first_line
@@ -39,8 +41,8 @@ def save_pt2(module: nn.Module, example_kwargs: Mapping[str, Any], path: str | o
     return Path(path)
 
 
-def load_pt2(path: str | os.PathLike[str]) -> nn.Module:
-    """Return the stored module, called with the keyword arguments it was made with; weights that were tied are tied.
+def load_program(path: str | os.PathLike[str]) -> ExportedProgram:
+    """Return the stored program.
 
     Raises:
         SourceError: there is no such file, or it is no exported program.
@@ -49,9 +51,24 @@ def load_pt2(path: str | os.PathLike[str]) -> nn.Module:
         raise SourceError(f"there is no file {path}")
     try:
         with quiet():
-            module: nn.Module = torch.export.load(path).module(check_guards=False)
+            return torch.export.load(path)
     except Exception as err:  # a damaged archive raises whatever its first reader meets
         raise SourceError(f"{path} is no exported program", cause=first_line(err)) from err
+
+
+def load_pt2(path: str | os.PathLike[str]) -> nn.Module:
+    """Return the stored module, called with the keyword arguments it was made with; weights that were tied are tied.
+
+    Raises:
+        SourceError: there is no such file, or it is no exported program.
+    """
+    return module_of(load_program(path))
+
+
+def module_of(program: ExportedProgram) -> GraphModule:
+    """Return the module of a program, with weights that were tied tied again."""
+    with quiet():
+        module: GraphModule = program.module(check_guards=False)
     _tie(module)
     return module
 

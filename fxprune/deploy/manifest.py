@@ -1,0 +1,44 @@
+"""The list of what fxprune wrote into a folder, so that the next run replaces that and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fxprune.atomic import atomic_write
+
+NAME = "fxprune.json"
+FORMAT = "fxprune output"
+VERSION = 1
+
+
+def write_manifest(folder: Path, files: Iterable[Path], facts: Mapping[str, Any]) -> Path:
+    """Write down which files of `folder` are ours, and `facts` about them."""
+    from importlib.metadata import version
+
+    names = sorted({file.relative_to(folder).as_posix() for file in files})
+    data = {"format": FORMAT, "version": VERSION, "fxprune": version("fxprune"), **facts, "files": names}
+    atomic_write(folder / NAME, json.dumps(data, indent=2, default=str) + "\n")
+    return folder / NAME
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what the last run wrote down; empty if `folder` holds no such list, or one that cannot be read."""
+    try:
+        data = json.loads((folder / NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) and data.get("format") == FORMAT else {}
+
+
+def remove_old(folder: Path, keep: Iterable[Path] = ()) -> None:
+    """Delete the files an earlier run wrote down, besides `keep`; all others stay."""
+    kept = {path.resolve() for path in keep}
+    for name in read_manifest(folder).get("files", ()):
+        path = (folder / str(name)).resolve()
+        # a list that was edited by hand must not reach outside
+        if path.is_relative_to(folder.resolve()) and path not in kept and path.is_file():
+            path.unlink()
+    (folder / NAME).unlink(missing_ok=True)

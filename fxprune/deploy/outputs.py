@@ -1,0 +1,214 @@
+"""What a run leaves in its output folder: model files first, then what is measured on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fxprune.atomic import atomic_write
+from fxprune.deploy.bundle import hf_facts, origin_of, write_graph, write_hf, write_plan
+from fxprune.deploy.manifest import remove_old, write_manifest
+from fxprune.errors import FxpruneError, UsageError
+from fxprune.traced import Traced
+
+if TYPE_CHECKING:
+    from fxprune.deploy.hf import HfExport
+    from fxprune.deploy.latency import LatencyRow
+    from fxprune.deploy.onnx import OnnxExport
+    from fxprune.distillation.report import StepReport
+
+ONNX, LATENCY, METRICS = "onnx/model.onnx", "latency.json", "metrics.jsonl"
+Stage = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySettings:
+    """Where teacher and student are timed: see `latency_table`."""
+
+    grid: tuple[tuple[int, int], ...] = ((1, 32), (1, 128), (8, 128))
+    threads: tuple[int, ...] = (1,)
+    rounds: int = 20
+    seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What was written.
+
+    Attributes:
+        folder: of all files.
+        files: all that was written, in order.
+        hf: the Hugging Face model; None if the model is of no such class, or no config expresses it (see `failures`).
+        onnx: the ONNX file, with its error against PyTorch; None if it failed.
+        onnx_bytes: "teacher" and "student" -> size of the ONNX file.
+        latency: teacher and student at every shape.
+        failures: stage -> why it has no output.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    hf: HfExport | None
+    onnx: OnnxExport | None
+    onnx_bytes: Mapping[str, int] = field(default_factory=dict)
+    latency: tuple[LatencyRow, ...] = ()
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+
+def check_output(folder: Path, overwrite: bool, *, source: str | None = None) -> None:
+    """Raise UsageError unless results may be written to `folder`; nothing is written.
+
+    Args:
+        folder: of the results.
+        overwrite: whether it may hold files already; only those of the same names are replaced, and those an earlier
+            run left.
+        source: the model, as the user named it: its own folder is never written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"output '{folder}' is a file", remedy="give --output a folder")
+    if source is not None and folder.exists() and Path(source).expanduser().resolve() == folder.resolve():
+        raise UsageError(f"output '{folder}' is the folder of the model itself", remedy="choose another --output")
+    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"output '{folder}' cannot be written", remedy="choose another --output")
+    if folder.is_dir() and not overwrite and any(folder.iterdir()):
+        raise UsageError(
+            f"output folder '{folder}' is not empty", remedy="choose another --output, or pass --overwrite"
+        )
+
+
+def write_outputs(
+    slim: Traced,
+    folder: Path,
+    *,
+    tokenizer: Any = None,
+    teacher: Traced | None = None,
+    latency: LatencySettings | None = None,
+    history: Iterable[StepReport] = (),
+    facts: Mapping[str, Any] | None = None,
+    on_stage: Stage | None = None,
+) -> Outputs:
+    """Write a slim model in every form; a form that fails is reported, and the others are written all the same.
+
+    In this order: plan and certificate, Hugging Face model, .pt2, metrics, ONNX (checked in ONNX Runtime), latency
+    of teacher and student, and ``fxprune.json``, which lists it all and is kept up to date after each stage.
+
+    Args:
+        slim: on the CPU, in evaluation mode.
+        folder: made if missing. Files of an earlier run are deleted first, all others stay.
+        tokenizer: saved beside the Hugging Face model.
+        teacher: the dense model, for the latency; without it the student alone is timed.
+        latency: where to time; None: not at all.
+        history: the steps of a distillation.
+        facts: more to write down in ``fxprune.json``.
+        on_stage: told what is being written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_old(folder)
+    writer = _Writer(slim, folder, dict(facts or {}), on_stage or (lambda stage: None))
+    writer.stage("plan", lambda: write_plan(slim, folder))
+    writer.stage("Hugging Face model", lambda: writer.hugging_face(tokenizer))
+    writer.stage("graph (.pt2)", lambda: write_graph(slim, folder, writer.facts))
+    writer.stage("metrics", lambda: _write_metrics(history, folder))
+    writer.stage("ONNX", writer.onnx_file)
+    if latency is not None and writer.onnx is not None:
+        writer.stage("latency", lambda: writer.timed(teacher, latency))
+    return writer.outputs()
+
+
+class _Writer:
+    """The state of one `write_outputs`: what is written so far, and what failed."""
+
+    def __init__(self, slim: Traced, folder: Path, facts: dict[str, Any], on_stage: Stage) -> None:
+        self.slim, self.folder, self.facts, self.on_stage = slim, folder, facts, on_stage
+        self.files: list[Path] = []
+        self.failures: dict[str, str] = {}
+        self.hf: HfExport | None = None
+        self.onnx: OnnxExport | None = None
+        self.onnx_bytes: dict[str, int] = {}
+        self.latency: list[LatencyRow] = []
+        self.facts["parameters"] = slim.num_parameters()
+
+    def stage(self, name: str, write: Callable[[], Iterable[Path]]) -> None:
+        """Run one stage; what it cannot write is noted."""
+        self.on_stage(name)
+        try:
+            self.files += write()
+        except FxpruneError as error:
+            self.failures[name] = str(error)
+        write_manifest(self.folder, self.files, {**self.facts, "failures": self.failures})
+
+    def hugging_face(self, tokenizer: Any) -> Iterable[Path]:
+        self.hf = write_hf(self.slim, self.folder, tokenizer=tokenizer)
+        self.facts["hugging_face"] = hf_facts(self.hf)
+        return self.hf.files if self.hf else ()
+
+    def onnx_file(self) -> Iterable[Path]:
+        from fxprune.deploy.onnx import export_onnx
+
+        self.onnx = export_onnx(self.slim, origin_of(self.slim).example_kwargs, self.folder / ONNX)
+        self.onnx_bytes["student"] = _size(self.onnx)
+        self.facts["onnx"] = {"opset": self.onnx.opset, "rung": self.onnx.rung, "max_error": self.onnx.max_error}
+        return self.onnx.files
+
+    def timed(self, teacher: Traced | None, settings: LatencySettings) -> Iterable[Path]:
+        """Time the student, beside the teacher's ONNX file, which is not kept."""
+        from fxprune.deploy.latency import latency_table, to_json
+        from fxprune.deploy.onnx import export_onnx
+
+        examples = origin_of(self.slim).example_kwargs
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".latency-") as temporary:
+            models = {"student": self.folder / ONNX}
+            if teacher is not None:
+                self.on_stage("ONNX of the teacher, for its latency")
+                dense = export_onnx(teacher, examples, Path(temporary) / "teacher.onnx")
+                self.onnx_bytes = {"teacher": _size(dense), **self.onnx_bytes}
+                models = {"teacher": dense.path, **models}
+                self.on_stage("latency of both")
+            grid = list(dict.fromkeys(_within(settings.grid, self.slim)))
+            self.latency = latency_table(
+                models, examples, grid, settings.threads, rounds=settings.rounds, seconds=settings.seconds
+            )
+        atomic_write(self.folder / LATENCY, to_json(self.latency) + "\n")
+        return [self.folder / LATENCY]
+
+    def outputs(self) -> Outputs:
+        return Outputs(
+            folder=self.folder,
+            files=(*self.files, self.folder / "fxprune.json"),
+            hf=self.hf,
+            onnx=self.onnx,
+            onnx_bytes=self.onnx_bytes,
+            latency=tuple(self.latency),
+            failures=self.failures,
+        )
+
+
+def _write_metrics(history: Iterable[StepReport], folder: Path) -> list[Path]:
+    lines = [json.dumps(asdict(step)) for step in history]
+    if not lines:
+        return []
+    atomic_write(folder / METRICS, "\n".join(lines) + "\n")
+    return [folder / METRICS]
+
+
+def _size(export: OnnxExport) -> int:
+    return sum(file.stat().st_size for file in export.files)
+
+
+def _within(grid: Iterable[tuple[int, int]], slim: Traced) -> Iterator[tuple[int, int]]:
+    """Shorten lengths to what the model takes, such as the rows of its position table."""
+    specs = [spec for spec in slim.provenance.dynamic.values() if isinstance(spec, dict)]
+    bounds = [
+        dim.max
+        for spec in specs
+        for axis, dim in spec.items()
+        if axis == 1 and isinstance(getattr(dim, "max", None), int)
+    ]
+    longest = min(bounds, default=None)
+    for batch, length in grid:
+        yield batch, length if longest is None else min(length, longest)
