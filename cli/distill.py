@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from fxprune.cli import options as opt
 from fxprune.cli.errors import handled
+
+if TYPE_CHECKING:
+    from fxprune.distillation.config import ScheduleKind
 
 
 @click.command("distill")
@@ -50,8 +53,8 @@ def command(
         raise UsageError("--target-params is missing", remedy="for example --target-params 15M, or 25%")
     config = DistillConfig(
         target_params=target_params,
-        schedule=ScheduleConfig(kind=schedule, interval=interval),
-        **settings,  # type: ignore[arg-type]
+        schedule=ScheduleConfig(kind=cast("ScheduleKind", schedule), interval=interval),
+        **settings,
     )
     request = LatencyRequest(grid, threads or 1) if latency else None
     distill_job(model, dataset, config, output, overwrite, text_column, request, as_json=as_json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from html import escape
 
 from fxprune.cli.render import folded
@@ -37,7 +38,7 @@ def to_svg(groups: Groups) -> str:
 
 
 def _family(
-    place: int, key: tuple[str, int, bool], family: list[Group], y: float, right: dict[str, float]
+    place: int, key: tuple[str, int, bool], family: list[Group], y: float, right: Mapping[str, float]
 ) -> list[str]:
     name, size, frozen = key
     colour = "#999999" if frozen else f"hsl({place * 47 % 360}, 65%, 38%)"

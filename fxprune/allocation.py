@@ -11,7 +11,7 @@ from math import prod
 from torch import nn
 from torch.fx import GraphModule
 
-from fxprune.axes import Axis, Concat, Factor, resolve
+from fxprune.axes import Axis, Concat, Factor, resolve, units_of
 from fxprune.errors import PlanError, UsageError
 from fxprune.groups import Groups
 from fxprune.traced import tensor_of
@@ -68,12 +68,13 @@ class Budget:
         return total
 
     def _size(self, axis: Axis, counts: Mapping[str, int]) -> int:
-        return prod(
-            sum(self._size(resolve(part), counts) for part in term.parts)
-            if isinstance(term, Concat)
-            else counts.get(self.names[term], term.size)
-            for term in axis
-        )
+        size = 1
+        for term in axis:
+            if isinstance(term, Concat):
+                size *= sum(self._size(resolve(part), counts) for part in term.parts)
+            else:
+                size *= counts.get(self.names[term], units_of(term))
+        return size
 
 
 def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None, *, thin_heads: bool = True) -> Counts:
@@ -212,6 +213,6 @@ def _families(parts: Sequence[Component]) -> list[list[int]]:
 def _what_stays(groups: Groups, constraints: Constraints | None) -> str:
     """Name the largest things that cannot be cut."""
     frozen = sorted((group for group in groups if group.frozen), key=lambda group: -group.size)[:2]
-    reasons = [f"{group.name} ({group.size}) is {group.frozen.reason}" for group in frozen if group.frozen]
+    reasons = [f"{group.name} ({group.size}): {group.frozen.reason}" for group in frozen if group.frozen]
     locked = [(g, why) for g in groups.prunable if constraints and (why := constraints.locks(g))][:2]
     return "; ".join([*reasons, *[f"{group.name} ({group.size}): {why}" for group, why in locked]])

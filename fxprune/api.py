@@ -92,7 +92,7 @@ def prune(
             by default, if it has one.
         verify: prove the result (see `Certificate`).
     Returns:
-        The slim model: called like the dense one, with `.plan`, `.certificate`, `.num_parameters()` and `.save(folder)`.
+        The slim model, called like the dense one: `.plan`, `.certificate`, `.num_parameters()`, `.save(folder)`.
     Raises:
         PlanError: the target is out of reach, or the plan is of another model.
         ScoreError: unknown score, or one that needs a loss.

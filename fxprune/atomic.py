@@ -75,7 +75,7 @@ def move_files(source: Path, target: Path) -> list[Path]:
     """Move every file below `source` to the same place below `target`, each atomically, and return where they are now.
 
     Both must lie on one file system. Other files in `target` stay as they are. The last names in the alphabet go first:
-    `model.onnx.data` before the `model.onnx` that refers to it, weights before the `config.json` that makes them a model.
+    `model.onnx.data` before the `model.onnx` that refers to it, weights before the `config.json` that makes a model.
     """
     moved = []
     for file in sorted((file for file in source.rglob("*") if file.is_file()), reverse=True):

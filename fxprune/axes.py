@@ -79,6 +79,12 @@ def size_of(axis: Axis) -> Size:
     return size
 
 
+def units_of(factor: Factor) -> int:
+    """Return the number of units of a factor of known size."""
+    assert isinstance(factor.size, int), "only factors of known size have units"
+    return factor.size
+
+
 def factors_of(axis: Axis) -> list[Factor]:
     """Return the free factors inside `axis`, in order, a factor once for each place it stands in."""
     found: list[Factor] = []

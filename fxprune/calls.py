@@ -54,7 +54,9 @@ def operand_nodes(node: Node) -> list[Node | None]:
             continue
         value = node.args[position] if position < len(node.args) else node.kwargs.get(name)
         items = value if isinstance(value, (list, tuple)) else [value]
-        operands.extend(item if is_tensor(item) else None for item in items)  # a number may stand for a tensor
+        operands.extend(
+            item if isinstance(item, Node) and is_tensor(item) else None for item in items
+        )  # a number may stand for a tensor
     return operands
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
+from typing import TypeAlias
 
 import networkx as nx
 from torch.fx import Node
 
 from fxprune.axes import Factor, factors_of
-from fxprune.calls import module_of, source_of
+from fxprune.calls import is_item, module_of, source_of
 from fxprune.errors import AnalysisError
 from fxprune.groups import Group, Groups
+from fxprune.inference import Inferred, Line, Use
+from fxprune.rules.notation import names_of
 
 _AXIS = re.compile(r"(?P<name>.+)\[(?P<axis>\d+)\]")
 
@@ -36,11 +40,12 @@ def dependency_graph(groups: Groups) -> nx.MultiGraph:
     Each axis is joined to the nearest ones only: the graph shows what coupled what, not every pair.
     """
     graph = nx.MultiGraph()
+    couplings = _couplings(groups.inferred)
     for group in groups:
         for member in group.members:
             graph.add_node((member.tensor, member.axis))
-        flow = _flow(groups, group.factor)
-        axes = [("tensor", member.tensor, member.axis) for member in group.members]
+        flow = _flow(couplings, group.factor)
+        axes: list[Place] = [("tensor", member.tensor, member.axis) for member in group.members]
         for tree in nx.connected_components(flow):
             present = [axis for axis in axes if axis in tree]
             for left, right, distance in _nearest(flow, present):
@@ -48,7 +53,7 @@ def dependency_graph(groups: Groups) -> nx.MultiGraph:
     return graph
 
 
-def _nearest(flow: nx.Graph, axes: list[tuple[str, str, int]]) -> list[tuple[tuple, tuple, int]]:
+def _nearest(flow: nx.Graph, axes: list[Place]) -> list[tuple[Place, Place, int]]:
     """Return the edges of a spanning tree over `axes`, by distance in `flow` (one Voronoi sweep)."""
     if len(axes) < 2:
         return []
@@ -65,37 +70,45 @@ def _nearest(flow: nx.Graph, axes: list[tuple[str, str, int]]) -> list[tuple[tup
     return [(a, b, int(data["weight"])) for a, b, data in tree]
 
 
-def _flow(groups: Groups, factor: Factor) -> nx.Graph:
-    """The way of one factor through the graph: tensors that hold it, joined by the nodes that relate them."""
+Place: TypeAlias = tuple[str, Hashable, int]  # ("tensor", parameter, dimension) or ("value", (node, result), dimension)
+Couplings: TypeAlias = Mapping[Factor, list[tuple[Use, str]]]
+
+
+def _couplings(inferred: Inferred) -> Couplings:
+    """Return, for each factor, the ops whose rules name it: what holds one name is one dimension."""
+    found: dict[Factor, list[tuple[Use, str]]] = defaultdict(list)
+    for use in inferred.uses:
+        for name, axis in use.names.items():
+            for factor in dict.fromkeys(factors_of(axis)):
+                found[factor].append((use, name))
+    return found
+
+
+def _flow(couplings: Couplings, factor: Factor) -> nx.Graph:
+    """The way of one factor through the graph: the tensors that hold it, joined by the ops that relate them."""
     flow = nx.Graph()
-    inferred = groups.inferred
-    holds: dict[Node, list[Hashable]] = {}
-    for node, results in inferred.axes.items():
-        tensor = str(node.target) if node.op == "get_attr" else ""
-        places: list[Hashable] = []
-        for axes in results:
-            for dim, axis in enumerate(axes):
-                if factor in factors_of(axis):
-                    places.append(("tensor", tensor, dim) if tensor else ("value", node, dim))
-        if places:
-            holds[node] = places
-            flow.add_nodes_from(places)
-    for node in inferred.axes:
-        touched = [place for operand in node.all_input_nodes for place in holds.get(operand, [])]
-        touched += holds.get(node, []) if node.op != "get_attr" else []
-        if len(touched) > 1:
-            flow.add_edges_from((("op", node), place) for place in touched)
+    for use, name in couplings.get(factor, []):
+        for line in use.lines:
+            for dim, pattern in enumerate(line.dims()):
+                if name in names_of(pattern) and factor in factors_of(line.axes[dim]):
+                    flow.add_edge(("op", use.node, name), _place(line, dim))
     return flow
+
+
+def _place(line: Line, dim: int) -> Place:
+    if line.source.op == "get_attr":
+        return ("tensor", str(line.source.target), dim)
+    if is_item(line.source):
+        return ("value", line.source.args, dim)
+    return ("value", (line.source, line.result), dim)
 
 
 def explain(groups: Groups, a: tuple[str, int] | str, b: tuple[str, int] | str) -> str:
     """See `Groups.explain`."""
-    first, second = parse_axis(a), parse_axis(b)
-    left, right = groups.axis(*first), groups.axis(*second)
-    head = [
-        f"{first[0]}[{first[1]}] = {groups.spell(left)}",
-        f"{second[0]}[{second[1]}] = {groups.spell(right)}",
-    ]
+    given = [parse_axis(a), parse_axis(b)]
+    left, right = (groups.axis(*axis) for axis in given)
+    head = [f"{name}[{dim}] = {groups.spell(axis)}" for (name, dim), axis in zip(given, (left, right), strict=True)]
+    first, second = ((groups.canonical(name), dim) for name, dim in given)
     shared = [factor for factor in dict.fromkeys(factors_of(left)) if factor in factors_of(right)]
     if not shared:
         return "\n".join([*head, "not coupled: they share no group, so each can be cut without the other"])
@@ -106,7 +119,7 @@ def explain(groups: Groups, a: tuple[str, int] | str, b: tuple[str, int] | str) 
 
 
 def _chain(groups: Groups, group: Group, first: tuple[str, int], second: tuple[str, int]) -> list[str]:
-    flow = _flow(groups, group.factor)
+    flow = _flow(_couplings(groups.inferred), group.factor)
     start, end = ("tensor", *first), ("tensor", *second)
     title = f"coupled in group {group.name!r} ({group.size} units):"
     if start == end:

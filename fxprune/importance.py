@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from fxprune.axes import Axis, Factor, resolve
+from fxprune.axes import Axis, Factor, resolve, units_of
 from fxprune.errors import ScoreError, unknown_name
 from fxprune.groups import Groups
 from fxprune.traced import tensor_of
@@ -181,7 +181,7 @@ class UnitScorer:
                 outer = self.groups.ragged.get(name)
                 if outer is not None:
                     above = next(rows for other, rows in placed if other is self.groups[outer].factor)
-                    units = torch.where(units < 0, units, above * factor.size + units)
+                    units = torch.where(units < 0, units, above * units_of(factor) + units)
                 found.append((name, units))
         return found
 
@@ -206,7 +206,7 @@ def check_scores(scores: UnitScores) -> None:
     if scores and all(float(score.max() - score.min()) == 0.0 for score in scores.values()):
         raise ScoreError(
             "all units score the same, so any cut would be arbitrary",
-            cause="the gradient is zero: the weights are frozen (requires_grad), or the student still equals its teacher",
+            cause="the gradient is zero: weights are frozen (requires_grad), or the student still equals its teacher",
             remedy="score with a loss that is not at its minimum (masked LM, dropout), or use 'magnitude'",
         )
 

@@ -45,10 +45,26 @@ class Literal:
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """One rule applied: the axes of each operand and result beside their text, and what the names stand for."""
+class Line:
+    """One tensor of a rule that was applied: its text, its axes, and where it comes from."""
 
-    lines: list[tuple[Operand, Axes]]
+    text: Operand
+    axes: Axes
+    source: Node
+    result: int = 0  # which of the results of `source`
+
+    def dims(self) -> list[Pattern]:
+        """Return one pattern for each dimension."""
+        leading = len(self.axes) - len(self.text.dims)
+        return [*(_leading(leading - place) for place in range(leading)), *self.text.dims]
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One rule applied to one node: its operands and results, and the axes its names stand for."""
+
+    node: Node
+    lines: list[Line]
     names: dict[str, Axis]
 
 
@@ -58,6 +74,7 @@ class Inferred:
 
     axes: dict[Node, list[Axes]] = field(default_factory=dict)  # one entry a result
     tensors: dict[str, Axes] = field(default_factory=dict)  # parameters and buffers, by canonical name
+    aliases: dict[str, str] = field(default_factory=dict)  # other names of tied ones -> canonical name
     literals: list[Literal] = field(default_factory=list)
     freezes: list[tuple[Axis, str, Node]] = field(default_factory=list)
     roles: list[tuple[Axis, str]] = field(default_factory=list)
@@ -81,7 +98,7 @@ def infer(gm: GraphModule, *, free_outputs: bool | Collection[int] = False) -> I
         free_outputs: which outputs may be cut, by their place among the tensors of the output: an encoder's hidden
             state, for example, but not logits. True frees all.
     """
-    found = Inferred()
+    found = Inferred(aliases=_aliases(gm))
     for node in gm.graph.nodes:
         if node.op == "output":
             fixed = [value for place, value in enumerate(output_values(gm)) if not _is_free(place, free_outputs)]
@@ -97,6 +114,11 @@ def infer(gm: GraphModule, *, free_outputs: bool | Collection[int] = False) -> I
         else:
             _visit(found, node)
     return found
+
+
+def _aliases(gm: GraphModule) -> dict[str, str]:
+    ties = gm.meta["provenance"].aliases if "provenance" in gm.meta else {}
+    return {alias: canonical for canonical, names in ties.items() for alias in names if alias != canonical}
 
 
 def output_values(gm: GraphModule) -> list[Node]:
@@ -155,9 +177,8 @@ def _apply_rule(found: Inferred, node: Node, op: OpOverload, results: list[torch
         _untouchable(found, node, results, f"no rule for {op}")
         return
     shapes = [shape_of(value) for value in results]
-    axes = [None if operand is None else found.of(operand) for operand in operands]
     try:
-        found.axes[node] = _Application(found, node, rule, axes, shapes).run()
+        found.axes[node] = _Application(found, node, rule, operands, shapes).run()
     except UnifyError as error:
         _untouchable(found, node, results, error.message)
         return
@@ -184,7 +205,7 @@ class _Application:
     """One rule applied to one node: names are bound to axes, operand by operand."""
 
     def __init__(
-        self, found: Inferred, node: Node, rule: Applied, operands: list[Axes | None], shapes: list[Shape]
+        self, found: Inferred, node: Node, rule: Applied, operands: list[Node | None], shapes: list[Shape]
     ) -> None:
         self.found, self.node, self.rule = found, node, rule
         self.operands, self.shapes = operands, shapes
@@ -194,8 +215,8 @@ class _Application:
 
     def run(self) -> list[Axes]:
         """Unify what the rule says is equal; return the axes of the results."""
-        lines = self.text.operands[: len(self.operands)]  # an op may leave its last optional operands out
-        pairs = [pair for line, axes in zip(lines, self.operands, strict=True) for pair in _match(line, axes)]
+        operands = self._operand_lines()
+        pairs = [pair for line in operands for pair in zip(line.dims(), line.axes, strict=True)]
         brackets = []
         for pattern, axis in pairs:
             if type(pattern) is Name:
@@ -210,9 +231,22 @@ class _Application:
         texts = self._result_texts()
         results = [self._result(line, shape) for line, shape in zip(texts, self.shapes, strict=True)]
         self._record()
-        held = [(line, axes) for line, axes in zip(lines, self.operands, strict=True) if axes and _named(line)]
-        self.found.uses.append(Use([*held, *zip(texts, results, strict=True)], self.env))
+        made = [Line(text, axes, self.node, i) for i, (text, axes) in enumerate(zip(texts, results, strict=True))]
+        self.found.uses.append(Use(self.node, [*operands, *made], self.env))
         return results
+
+    def _operand_lines(self) -> list[Line]:
+        """Lay the text over the operands; one without text is not related to the others."""
+        texts = self.text.operands[: len(self.operands)]  # an op may leave its last optional operands out
+        lines = [
+            Line(text, self.found.of(source), source)
+            for text, source in zip(texts, self.operands, strict=True)
+            if source is not None and (text.dims or text.leading)
+        ]
+        for line in lines:
+            if len(line.axes) != len(line.text.dims) and not line.text.leading:
+                raise UnifyError(f"an operand has {len(line.axes)} dimensions, its rule names {len(line.text.dims)}")
+        return lines
 
     def _bind(self, name: str, axis: Axis) -> None:
         known = self.env.get(name)
@@ -281,24 +315,6 @@ class _Application:
         for name, role in self.rule.roles.items():
             if axis := self.env.get(name, ()):
                 self.found.roles.append((axis, role))
-
-
-def _match(operand: Operand, axes: Axes | None) -> list[tuple[Pattern, Axis]]:
-    """Lay a text operand over the axes of a tensor, from the right; leading ones get numbered names."""
-    if axes is None or not _named(operand):
-        return []
-    leading = len(axes) - len(operand.dims)
-    if leading and not operand.leading:
-        raise UnifyError(f"an operand has {len(axes)} dimensions, its rule names {len(operand.dims)}")
-    pairs: list[tuple[Pattern, Axis]] = []
-    for position, axis in enumerate(axes):
-        pairs.append((_leading(leading - position) if position < leading else operand.dims[position - leading], axis))
-    return pairs
-
-
-def _named(operand: Operand) -> bool:
-    """An operand without any text is not related to the others."""
-    return bool(operand.dims) or operand.leading
 
 
 _LEADING = [Name(f"...{i}") for i in range(64)]

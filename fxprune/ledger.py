@@ -71,9 +71,9 @@ class Ledger:
             else:
                 self._left[name] = left[..., mask]
         for name, outer in self._under.items():
-            mask = kept.units.get(self.groups[outer].factor)
-            if mask is not None:
-                self._left[name] = self._left[name][mask]
+            rows_left = kept.units.get(self.groups[outer].factor)
+            if rows_left is not None:
+                self._left[name] = self._left[name][rows_left]
 
     def plan(self) -> Plan:
         """Return everything cut so far as one plan over dense units."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from fxprune.axes import Axis, Factor, factors_of, resolve
-from fxprune.inference import Axes, Inferred, Use
-from fxprune.rules.notation import Name, Operand, Pattern, Product
+from fxprune.inference import Axes, Inferred, Line, Use
+from fxprune.rules.notation import Name, Pattern, Product
 
 Cell = tuple[Factor, ...]  # the factors of one position: a product, with one part chosen of each concat
 
@@ -58,20 +58,16 @@ def _require_alignment(use: Use, possible: dict[Factor, set[Factor]]) -> None:
     for inner in holders:
         for outer in list(possible[inner]):
             partners: dict[str, set[str]] = {}
-            for line, axes in use.lines:
-                _pair_names(line, axes, use, (inner, outer), partners)
+            for line in use.lines:
+                _pair_names(line, use, (inner, outer), partners)
             if any(len(names) != 1 for names in partners.values()):
                 possible[inner] = possible[inner] - {outer}
 
 
-def _pair_names(
-    line: Operand, axes: Axes, use: Use, pair: tuple[Factor, Factor], partners: dict[str, set[str]]
-) -> None:
+def _pair_names(line: Line, use: Use, pair: tuple[Factor, Factor], partners: dict[str, set[str]]) -> None:
     """Note the names that hold the outer factor beside each name that holds the inner one, in one tensor."""
     inner, outer = pair
-    leading = len(axes) - len(line.dims)
-    dims: list[Pattern] = [*(Name(f"...{leading - i}") for i in range(leading)), *line.dims]
-    for choice in product(*map(_paths, dims)):
+    for choice in product(*map(_paths, line.dims())):
         names = [name for path in choice for name in path]
         held = {name: factors_of(use.names.get(name, ())) for name in names}
         for name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,7 @@ class Traced(GraphModule):
         try:
             with warnings.catch_warnings():  # torch copies its own pytree specs in a way it has deprecated
                 warnings.simplefilter("ignore", FutureWarning)
-                copied: Traced = super().__deepcopy__(memo)
+                copied: Traced = super().__deepcopy__(memo)  # type: ignore[assignment]
         finally:
             self.meta = own
         # facts are shared; groups hold the nodes of this very graph, and a copy is analysed anew
@@ -127,7 +127,7 @@ def tensor_of(traced: GraphModule, name: str) -> Tensor:
     return value
 
 
-def tied_names(tensors: Iterator[tuple[str, Tensor]]) -> dict[int, list[str]]:
+def tied_names(tensors: Iterable[tuple[str, Tensor]]) -> dict[int, list[str]]:
     """Group names by the tensor object behind them."""
     names: dict[int, list[str]] = defaultdict(list)
     for name, tensor in tensors:

@@ -58,7 +58,7 @@ def _private_copy(model: nn.Module) -> nn.Module:
     owned = copy.deepcopy(model).eval()
     for module in owned.modules():
         config = getattr(module, "config", None)
-        if hasattr(config, "use_cache"):
+        if config is not None and hasattr(config, "use_cache"):
             config.use_cache = False  # a cache is an output no rule can follow
     return owned
 
@@ -126,7 +126,7 @@ def _explained(model: nn.Module, failures: list[Exception]) -> CaptureError:
         node=where[1] if where else None,
         module=where[0] if where else None,
         cause=f"{type(error).__name__}: {text[:300]}",
-        remedy="values of tensors may not decide what is computed: rewrite that line, or choose options of the model that avoid it",
+        remedy="values of tensors may not decide what is computed: rewrite that line, or choose options that avoid it",
     )
 
 

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import networkx as nx
 
-from fxprune.axes import Axis, Concat, Factor, resolve
+from fxprune.axes import Axis, Concat, Factor, resolve, units_of
 from fxprune.groups import Group, Groups
 
 Counts: TypeAlias = dict[str, int]  # group -> kept units
@@ -115,7 +115,7 @@ def _products(groups: Groups, free: set[Factor]) -> dict[AxisOf, list[tuple[Fact
 def _counting(products: Iterable[tuple[Factor, ...]], n: int) -> list[tuple[Factor, ...]]:
     """Return the outer parts of products that count `n`: the heads in heads x dims."""
     prefixes = (product[:length] for product in products for length in range(1, len(product)))
-    return list(dict.fromkeys(part for part in prefixes if prod(int(f.size) for f in part) == n))  # type: ignore[call-overload]
+    return list(dict.fromkeys(part for part in prefixes if prod([units_of(f) for f in part]) == n))
 
 
 def _leaf_products(axis: Axis) -> Iterable[tuple[Factor, ...]]:

@@ -66,7 +66,7 @@ def _sized_split(node: Node) -> bool:
     if not all(isinstance(size, int) for size in sizes):
         return False
     node.target = aten.split_with_sizes.default
-    node.args, node.kwargs = (node.args[0], sizes, dim), {}  # type: ignore[assignment]
+    node.args, node.kwargs = (node.args[0], sizes, dim), {}
     return True
 
 

@@ -106,6 +106,6 @@ def _weights(gm: GraphModule, value: Node) -> list[str] | None:
     if value.target in _PRODUCTS:
         return next((found for operand in operands if (found := _weights(gm, operand))), None)
     if value.target in _LINEAR:
-        found = [_weights(gm, operand) for operand in operands[1:]]
-        return None if None in found else [name for names in found for name in names or ()]
+        each = [_weights(gm, operand) for operand in operands[1:]]
+        return None if None in each else [name for names in each for name in names or ()]
     return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -36,19 +35,21 @@ class SliceUnits(Pass):
 
     def call(self, gm: GraphModule) -> PassResult:
         index = IndexCache(self.kept)
-        swapped: dict[Tensor, tuple[Tensor, Axes]] = {}
+        moves = StateMoves(self.optimizers, index)
+        modified = False
         with torch.no_grad():
+            # one tensor after the other, with its optimizer state: what is cut off is free before the next is made
             for name, axes in self.inferred.tensors.items():
                 if any(index(axis) is not None for axis in axes):
                     old = tensor_of(gm, name)
                     new = sliced(old, axes, index)
                     replace_tensor(gm, name, new)
-                    swapped[old] = (new, axes)
-            move_state(self.optimizers, swapped, index)
+                    moves(old, new, axes)
+                    modified = True
         shrink(self.kept)
         for literal in self.inferred.literals:
             _rewrite(literal)
-        return PassResult(gm, modified=bool(swapped))
+        return PassResult(gm, modified=modified)
 
     def ensures(self, gm: GraphModule) -> None:
         for name, axes in self.inferred.tensors.items():
@@ -66,20 +67,32 @@ def sliced(tensor: Tensor, axes: Axes, index: IndexCache) -> Tensor:
     return parameter
 
 
-def move_state(
-    optimizers: tuple[Optimizer, ...], swapped: Mapping[Tensor, tuple[Tensor, Axes]], index: IndexCache
-) -> None:
-    """Hand each optimizer the new parameters, with its state sliced like them: step and slice commute."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["params"] = [swapped[p][0] if p in swapped else p for p in group["params"]]
-        for old in [parameter for parameter in optimizer.state if parameter in swapped]:
-            new, axes = swapped[old]
-            state = optimizer.state.pop(old)
-            optimizer.state[new] = {
-                key: take(value, axes, index) if isinstance(value, Tensor) and value.shape == old.shape else value
-                for key, value in state.items()
-            }
+class StateMoves:
+    """Hands optimizers new parameters in the place of old ones, with their state sliced alike: step and slice commute.
+
+    Args:
+        optimizers: each parameter may be in any of them.
+        index: of the kept positions.
+    """
+
+    def __init__(self, optimizers: tuple[Optimizer, ...], index: IndexCache) -> None:
+        self.index = index
+        self._holders: dict[Tensor, list[tuple[Optimizer, list[Tensor], int]]] = {}
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                for place, parameter in enumerate(group["params"]):
+                    self._holders.setdefault(parameter, []).append((optimizer, group["params"], place))
+
+    def __call__(self, old: Tensor, new: Tensor, axes: Axes) -> None:
+        """Put `new` where `old` was."""
+        for optimizer, parameters, place in self._holders.pop(old, ()):
+            parameters[place] = new
+            if old in optimizer.state:
+                state = optimizer.state.pop(old)
+                optimizer.state[new] = state
+                for key, value in state.items():
+                    if isinstance(value, Tensor) and value.shape == old.shape:
+                        state[key] = take(value, axes, self.index)
 
 
 def _rewrite(literal: Literal) -> None:

@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Generator, Tensor
 from torch.optim import AdamW
 
-from fxprune.axes import Axis, Factor, resolve
+from fxprune.axes import Axis, Factor, resolve, units_of
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.losses import attention_loss, feature_loss, kl_loss, seen_by, similarity_loss, task_loss
 from fxprune.distillation.maps import FeatureMap
@@ -133,7 +133,7 @@ class Distiller:
         for factor in resolve(axis):
             assert isinstance(factor, Factor)
             group = self.student.groups.by_factor.get(factor)
-            units = torch.arange(int(factor.size)) if group is None else self.student.ledger.left(group.name)  # type: ignore[call-overload]
+            units = torch.arange(units_of(factor)) if group is None else self.student.ledger.left(group.name)
             dense = len(units) if group is None else self.student.ledger.dense[group.name]
             place = (place[:, None] * dense + units).flatten()
         return place

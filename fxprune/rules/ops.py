@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from fxprune.rules.table import first_only, overload, pin, pointwise, rule
+from fxprune.sizes import Size
 
 aten = torch.ops.aten
 
@@ -37,4 +38,10 @@ rule(aten.outer.default, "i, j -> i j")
 
 rule(aten.embedding.default, "v! d, ... -> ... d", reason="rows are picked by data")
 
-pin(aten.scaled_dot_product_attention.default, scale=lambda call: float(call.x[-1]) ** -0.5)
+
+def _inverse_root(size: Size) -> float:
+    assert isinstance(size, int), "a head of symbolic width"
+    return size**-0.5
+
+
+pin(aten.scaled_dot_product_attention.default, scale=lambda call: _inverse_root(call.x[-1]))
