@@ -1,0 +1,232 @@
+"""Budgets are counted exactly, and met within 1 %."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from models import ARCHITECTURES, model_of, traced_of
+
+from fxprune import api
+from fxprune.allocation import TOLERANCE, Budget, parse_count, solve, uniform
+from fxprune.axes import Axis, factors_of, resolve
+from fxprune.errors import PlanError, UsageError
+from fxprune.groups import Groups, analyse
+from fxprune.student import Student
+from fxprune.traced import Traced
+from fxprune.widths import Constraints, Counts
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("15M", 15_000_000),
+        ("17.5m", 17_500_000),
+        ("1.001M", 1_001_000),
+        ("2.01k", 2_010),
+        ("2.3b", 2_300_000_000),
+        ("1G", 10**9),
+        ("14500000", 14_500_000),
+        ("14_500_000", 14_500_000),
+        ("14,500,000", 14_500_000),
+        (" 25 % ", 250),
+        ("33.3%", 333),
+        ("100%", 1000),
+        (700, 700),
+        (15e6, 15_000_000),
+    ],
+)
+def test_parse_count(text: str | float, count: int) -> None:
+    assert parse_count(text, dense=1000) == count
+
+
+def test_every_decimal_of_a_count_is_read_exactly() -> None:
+    assert [parse_count(f"{n / 1000}M", 1) for n in range(1, 3000)] == [n * 1000 for n in range(1, 3000)]
+
+
+@pytest.mark.parametrize("text", ["", "M", "-5", "15 megs", "1e6", "nan", "1.5.2M", "half", True])
+def test_a_count_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the target .*\n.*write it as 15M, 14500000 or 25%"):
+        parse_count(text, dense=1000)
+
+
+# ---------------------------------------------------------------------- counting
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "tied_three_ways", "conv_stem", "partial_rotary", "fused_qkv"])
+def test_the_budget_foresees_what_a_cut_leaves(name: str) -> None:
+    student = Student(traced_of(name))
+    assert student.budget.parameters({}) == student.traced.num_parameters()
+    counts = {group.name: max(1, group.size * 2 // 3) for group in student.groups.prunable}
+    foreseen = student.budget.parameters(counts)
+    student.cut_to(counts, {name: torch.rand(shape) for name, shape in _score_shapes(student.groups).items()})
+    assert student.traced.num_parameters() == foreseen
+
+
+def _score_shapes(groups: Groups) -> dict[str, tuple[int, ...]]:
+    return {
+        group.name: (groups[groups.ragged[group.name]].size, group.size)
+        if group.name in groups.ragged
+        else (group.size,)
+        for group in groups.prunable
+    }
+
+
+def test_parameters_no_node_reads_are_counted() -> None:
+    class Idle(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.idle = torch.nn.Linear(8, 3), torch.nn.Linear(5, 7)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.used(x)
+
+    traced = api.capture(Idle(), {"x": torch.randn(5, 8)})
+    assert Budget.of(traced, analyse(traced)).parameters({}) == traced.num_parameters()
+
+
+# ---------------------------------------------------------------------- one ratio for every axis
+
+
+def _size(groups: Groups, axis: Axis, counts: Counts) -> int:
+    names = {group.factor: group.name for group in groups}
+    return Budget(((axis,),), names, 0).parameters(counts)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("ratio", [0.75, 0.5, 0.25])
+def test_every_matrix_axis_is_near_the_ratio(name: str, ratio: float) -> None:
+    groups = analyse(traced_of(name))
+    counts = uniform(groups, ratio)
+    cuttable = {group.factor for group in groups.prunable}
+    seen = 0
+    for axes in groups.inferred.tensors.values():
+        for axis in map(resolve, axes):
+            factors = [factor for factor in factors_of(axis) if factor in cuttable]
+            if factors:
+                dense, left = _size(groups, axis, {}), _size(groups, axis, counts)
+                step = dense / max(factor.size for factor in factors)  # what the finest unit of it is worth
+                assert abs(left - ratio * dense) <= max(step, dense / 8), (left, dense)
+                seen += 1
+    assert seen > 10
+
+
+@pytest.mark.parametrize("name", ["bert", "llama", "t5", "gpt2"])
+def test_ratio_one_keeps_everything(name: str) -> None:
+    traced = traced_of(name)
+    groups = analyse(traced)
+    for limits in (Constraints(), api.constraints(model_of(name), traced)):
+        counts = uniform(groups, 1.0, limits)
+        assert counts
+        assert counts == {name: groups[name].size for name in counts}
+
+
+@pytest.mark.parametrize("ratio", [0.0, -1.0, 1.01, float("nan")])
+def test_a_ratio_outside_its_range_is_refused(ratio: float) -> None:
+    with pytest.raises(UsageError, match=r"the ratio .* is not in \(0, 1\]"):
+        uniform(analyse(traced_of("bert")), ratio)
+
+
+def test_heads_stay_and_get_thinner_unless_asked_otherwise() -> None:
+    groups = analyse(traced_of("bert"))
+    thin, fewer = uniform(groups, 0.5), uniform(groups, 0.5, thin_heads=False)
+    layer = "bert.encoder.layer.0.attention"
+    keys = (f"{layer}.heads", f"{layer}.self.qk", f"{layer}.value")
+    assert [thin[key] for key in keys] == [4, 4, 4]
+    assert [fewer[key] for key in keys] == [2, 8, 8]
+
+
+# ---------------------------------------------------------------------- a real size, without weights
+
+Base = tuple[Traced, Groups, Budget, Constraints]
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    """BERT-base on the meta device."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    with torch.device("meta"):
+        model = BertForMaskedLM(BertConfig())
+        ids = torch.ones(5, 13, dtype=torch.int64)
+    traced = api.capture(model, {"input_ids": ids, "attention_mask": ids})
+    groups = analyse(traced)
+    return traced, groups, Budget.of(traced, groups), api.constraints(model, traced)
+
+
+LAYER = "bert.encoder.layer.{}.{}"
+# the last ones lie between the two widest hidden sizes that twelve heads divide, 756 (107.4M) and 768
+TARGETS = ["15M", "17.5M", "65M", "25%", "0.2M", "107M", "108.6M", "109.4M", "100%"]
+
+
+@pytest.mark.parametrize("text", TARGETS)
+def test_a_target_is_met_within_one_percent_and_loads_as_a_bert(base: Base, text: str) -> None:
+    _, groups, budget, limits = base
+    dense = budget.parameters({})
+    target = parse_count(text, dense)
+    counts = solve(budget, groups, target, limits)
+    assert (1 - TOLERANCE) * target <= budget.parameters(counts) <= target
+    for i in range(12):
+        heads = counts[LAYER.format(i, "attention.heads")]
+        assert heads * counts[LAYER.format(i, "attention.self.qk")] == counts["hidden"]
+        assert heads * counts[LAYER.format(i, "attention.value")] == counts["hidden"]
+        assert counts[LAYER.format(i, "inner")] == counts[LAYER.format(0, "inner")]
+
+
+def test_a_target_is_met_without_constraints(base: Base) -> None:
+    _, groups, budget, _ = base
+    counts = solve(budget, groups, 15_000_000)
+    assert 0.99 * 15e6 <= budget.parameters(counts) <= 15e6
+    ratios = {round(count / groups[name].size, 1) for name, count in counts.items() if "heads" not in name}
+    assert ratios == {0.3}  # the same for the residual stream, the heads' dims and the inner layers
+    sizes = {(groups[name].role, groups[name].size): set() for name in counts}
+    for name, count in counts.items():
+        sizes[groups[name].role, groups[name].size].add(count)
+    assert all(len(found) == 1 for found in sizes.values())  # equal layers stay equal
+
+
+def test_all_parameters_as_target_keep_all_units(base: Base) -> None:
+    _, groups, budget, limits = base
+    counts = solve(budget, groups, budget.parameters({}), limits)
+    assert counts == {name: groups[name].size for name in counts}
+
+
+def test_a_target_above_the_model_is_refused(base: Base) -> None:
+    _, groups, budget, limits = base
+    with pytest.raises(PlanError, match=r"the target of 120,000,000 .* larger than the model\n.*it has 109,514,298"):
+        solve(budget, groups, 120_000_000, limits)
+
+
+def test_a_target_below_the_smallest_names_the_smallest_and_what_stays(base: Base) -> None:
+    _, groups, budget, limits = base
+    with pytest.raises(PlanError, match=r"out of reach\n.*\(30522\): rows are picked by data") as caught:
+        solve(budget, groups, 30_000, limits)
+    smallest = int(str(caught.value).rsplit("at least ", 1)[1].replace(",", ""))
+    assert budget.parameters(solve(budget, groups, smallest, limits)) == smallest
+    with pytest.raises(PlanError, match=f"{smallest:,}"):
+        solve(budget, groups, smallest - 1, limits)
+
+
+# ---------------------------------------------------------------------- rotary
+
+
+def test_head_dim_is_locked_where_the_class_recomputes_the_frequencies() -> None:
+    traced = traced_of("llama")
+    groups = analyse(traced)
+    limits = api.constraints(model_of("llama"), traced)
+    locked = [group for group in groups.prunable if limits.locks(group)]
+    assert [group.size for group in locked] == [4]  # half of head_dim, shared by all layers
+    assert "the model class computes model.rotary_emb.inv_freq from its config" in str(limits.locks(locked[0]))
+    assert locked[0].name not in uniform(groups, 0.5, limits)
+    assert locked[0].name in uniform(groups, 0.5)
+    with pytest.raises(PlanError, match=r"out of reach(.|\n)*the model class computes"):
+        solve(Budget.of(traced, groups), groups, 10, limits)
+
+
+@pytest.mark.parametrize("name", ["modernbert", "gpt2", "llama"])
+def test_a_tiny_model_comes_as_near_to_its_target_as_whole_units_allow(name: str) -> None:
+    traced = traced_of(name)
+    groups = analyse(traced)
+    budget = Budget.of(traced, groups)
+    target = budget.parameters({}) * 6 // 10
+    counts = solve(budget, groups, target, api.constraints(model_of(name), traced))
+    assert 0.96 * target <= budget.parameters(counts) <= target
