@@ -14,7 +14,7 @@ from fxprune.axes import Factor, factors_of
 from fxprune.calls import is_item, module_of, source_of
 from fxprune.errors import AnalysisError
 from fxprune.groups import Group, Groups
-from fxprune.inference import Inferred, Line, Use
+from fxprune.inferred import Inferred, Line, Use
 from fxprune.rules.notation import names_of
 
 _AXIS = re.compile(r"(?P<name>.+)\[(?P<axis>\d+)\]")

@@ -3,91 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 import torch
 from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
-from fxprune.axes import Axis, Concat, Factor, UnifyError, factors_of, fresh, size_of, unify
+from fxprune.application import Application
+from fxprune.axes import Factor, UnifyError, factors_of, fresh
 from fxprune.calls import call_of, is_item, module_of, operand_nodes, results_of, shape_of, source_of
-from fxprune.rules import Applied, applied
-from fxprune.rules.notation import Name, Operand, Pattern, Product, RuleText, names_of, parse, parse_pattern
+from fxprune.inferred import Axes, Frozen, Inferred, Line, Literal, Use
+from fxprune.rules import applied
 from fxprune.rules.table import Shape
-from fxprune.sizes import Size, divide, product
 
-Axes = tuple[Axis, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
-    """Why a group may not be cut, and what said so."""
-
-    reason: str
-    node: str = ""
-    module: str = ""
-    source: str = ""
-
-    def __str__(self) -> str:
-        where = ", ".join(part for part in (self.node, self.module) if part)
-        return f"{self.reason} at {where}" if where else self.reason
-
-
-@dataclass(frozen=True, slots=True)
-class Literal:
-    """An integer argument of `node` that must equal the size of `axis`."""
-
-    node: Node
-    argument: str
-    index: int | None
-    axis: Axis
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One tensor of a rule that was applied: its text, its axes, and where it comes from."""
-
-    text: Operand
-    axes: Axes
-    source: Node
-    result: int = 0  # which of the results of `source`
-
-    def dims(self) -> list[Pattern]:
-        """Return one pattern for each dimension."""
-        leading = len(self.axes) - len(self.text.dims)
-        return [*(_leading(leading - place) for place in range(leading)), *self.text.dims]
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One rule applied to one node: its operands and results, and the axes its names stand for."""
-
-    node: Node
-    lines: list[Line]
-    names: dict[str, Axis]
-
-
-@dataclass(slots=True)
-class Inferred:
-    """What the walk found: the axes of every tensor, and where sizes stand as literals."""
-
-    axes: dict[Node, list[Axes]] = field(default_factory=dict)  # one entry a result
-    tensors: dict[str, Axes] = field(default_factory=dict)  # parameters and buffers, by canonical name
-    aliases: dict[str, str] = field(default_factory=dict)  # other names of tied ones -> canonical name
-    literals: list[Literal] = field(default_factory=list)
-    freezes: list[tuple[Axis, str, Node]] = field(default_factory=list)
-    roles: list[tuple[Axis, str]] = field(default_factory=list)
-    uses: list[Use] = field(default_factory=list)
-
-    def of(self, node: Node) -> Axes:
-        """Return the axes of a node with one result."""
-        return self.axes[node][0]
-
-    def freeze(self, axis: Axis, reason: str, node: Node) -> None:
-        """Forbid to cut anything on `axis`."""
-        if axis:
-            self.freezes.append((axis, reason, node))
+__all__ = ["Axes", "Frozen", "Inferred", "Line", "Literal", "Use", "frozen_factors", "infer", "output_values"]
 
 
 def infer(gm: GraphModule, *, free_outputs: bool | Collection[int] = False) -> Inferred:
@@ -178,7 +107,7 @@ def _apply_rule(found: Inferred, node: Node, op: OpOverload, results: list[torch
         return
     shapes = [shape_of(value) for value in results]
     try:
-        found.axes[node] = _Application(found, node, rule, operands, shapes).run()
+        found.axes[node] = Application(found, node, rule, operands, shapes).run()
     except UnifyError as error:
         _untouchable(found, node, results, error.message)
         return
@@ -199,129 +128,6 @@ def _untouchable(found: Inferred, node: Node, results: list[torch.Tensor], reaso
     if results:
         found.axes[node] = [_fresh_axes(shape_of(value)) for value in results]
     _freeze_all(found, [*node.all_input_nodes, node], reason, node)
-
-
-class _Application:
-    """One rule applied to one node: names are bound to axes, operand by operand."""
-
-    def __init__(
-        self, found: Inferred, node: Node, rule: Applied, operands: list[Node | None], shapes: list[Shape]
-    ) -> None:
-        self.found, self.node, self.rule = found, node, rule
-        self.operands, self.shapes = operands, shapes
-        self.text: RuleText = parse(rule.text)
-        self.env: dict[str, Axis] = {}
-        self.sizes: dict[str, Size] = dict(rule.sizes)
-
-    def run(self) -> list[Axes]:
-        """Unify what the rule says is equal; return the axes of the results."""
-        operands = self._operand_lines()
-        pairs = [pair for line in operands for pair in zip(line.dims(), line.axes, strict=True)]
-        brackets = []
-        for pattern, axis in pairs:
-            if type(pattern) is Name:
-                self._bind(pattern.name, axis)
-            elif isinstance(pattern, Product) and not pattern.parts:
-                continue
-            else:
-                brackets.append((pattern, axis))
-        self._learn_sizes(brackets)
-        for pattern, axis in brackets:
-            self._unify(self._build(pattern), axis)
-        texts = self._result_texts()
-        results = [self._result(line, shape) for line, shape in zip(texts, self.shapes, strict=True)]
-        self._record()
-        made = [Line(text, axes, self.node, i) for i, (text, axes) in enumerate(zip(texts, results, strict=True))]
-        self.found.uses.append(Use(self.node, [*operands, *made], self.env))
-        return results
-
-    def _operand_lines(self) -> list[Line]:
-        """Lay the text over the operands; one without text is not related to the others."""
-        texts = self.text.operands[: len(self.operands)]  # an op may leave its last optional operands out
-        lines = [
-            Line(text, self.found.of(source), source)
-            for text, source in zip(texts, self.operands, strict=True)
-            if source is not None and (text.dims or text.leading)
-        ]
-        for line in lines:
-            if len(line.axes) != len(line.text.dims) and not line.text.leading:
-                raise UnifyError(f"an operand has {len(line.axes)} dimensions, its rule names {len(line.text.dims)}")
-        return lines
-
-    def _bind(self, name: str, axis: Axis) -> None:
-        known = self.env.get(name)
-        if not known:
-            self.env[name] = axis
-        elif axis:  # an axis of size one is broadcast
-            self._unify(known, axis)
-
-    def _unify(self, left: Axis, right: Axis) -> None:
-        try:
-            unify(left, right)
-        except UnifyError as error:
-            for axis in (left, right):
-                self.found.freeze(axis, error.message, self.node)
-
-    def _learn_sizes(self, brackets: list[tuple[Pattern, Axis]]) -> None:
-        """Sizes of the names inside brackets: from the results, or as what is left of a product."""
-        for operand, shape in zip(self._result_texts(), self.shapes, strict=True):
-            for pattern, size in zip(reversed(operand.dims), reversed(shape), strict=False):
-                if type(pattern) is Name and pattern.name not in self.env:
-                    self.sizes.setdefault(pattern.name, size)
-        for pattern, axis in brackets:
-            unknown = [name for name in names_of(pattern) if name not in self.env and name not in self.sizes]
-            if isinstance(pattern, Product) and len(unknown) == 1:
-                known = product([self._size(name) for name in names_of(pattern) if name != unknown[0]])
-                self.sizes[unknown[0]] = divide(size_of(axis), known) or 1
-
-    def _size(self, name: str) -> Size:
-        return self.sizes[name] if name in self.sizes else size_of(self.env[name])
-
-    def _build(self, pattern: Pattern) -> Axis:
-        if isinstance(pattern, Name):
-            if pattern.name not in self.env:
-                self.env[pattern.name] = fresh(self.sizes[pattern.name])
-            return self.env[pattern.name]
-        parts = tuple(self._build(part) for part in pattern.parts)
-        if isinstance(pattern, Product):
-            return tuple(term for part in parts for term in part)
-        return (Concat(parts),)
-
-    def _result_texts(self) -> list[Operand]:
-        """An op that returns a list has one text for all of its results, or one each."""
-        texts = list(self.text.results)
-        return texts if len(texts) == len(self.shapes) else texts * len(self.shapes)
-
-    def _result(self, operand: Operand, shape: Shape) -> Axes:
-        leading = len(shape) - len(operand.dims)
-        axes = [self.env.get(f"...{leading - i}", ()) for i in range(leading)]
-        axes += [self._build(pattern) for pattern in operand.dims]
-        if leading < 0 or tuple(map(size_of, axes)) != shape:
-            raise UnifyError(f"the rule {self.rule.text!r} does not predict the shape of {self.node.target}")
-        return tuple(axes)
-
-    def _record(self) -> None:
-        """Keep what outlives the rule: what is frozen, which literals follow, what names mean."""
-        for name in sorted(self.text.never_cut):
-            self.found.freeze(self.env.get(name, ()), self.rule.reason, self.node)
-        for argument, patterns in self.rule.literals.items():
-            single = isinstance(patterns, str)
-            for index, pattern in enumerate([patterns] if single else patterns):
-                if pattern is not None:
-                    axis = self._build(parse_pattern(pattern))
-                    self.found.literals.append(Literal(self.node, argument, None if single else index, axis))
-        for name in self.text.normalised:
-            self.found.roles.append((self.env.get(name, ()), "hidden"))
-        for name, role in self.rule.roles.items():
-            if axis := self.env.get(name, ()):
-                self.found.roles.append((axis, role))
-
-
-_LEADING = [Name(f"...{i}") for i in range(64)]
-
-
-def _leading(distance: int) -> Name:
-    return _LEADING[distance]
 
 
 def frozen_factors(found: Inferred) -> dict[Factor, Frozen]:

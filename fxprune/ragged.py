@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 from fxprune.axes import Axis, Factor, factors_of, resolve
-from fxprune.inference import Axes, Inferred, Line, Use
+from fxprune.inferred import Axes, Inferred, Line, Use
 from fxprune.rules.notation import Name, Pattern, Product
 
 Cell = tuple[Factor, ...]  # the factors of one position: a product, with one part chosen of each concat
