@@ -1,14 +1,40 @@
 """fxprune: a graph-rewriting structured-pruning compiler on torch.fx."""
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from fxprune.api import analyse, capture, load, prune
 from fxprune.errors import FxpruneError
-from fxprune.groups import Group, Groups
-from fxprune.plan import Plan
+
+if TYPE_CHECKING:
+    from fxprune.api import analyse, capture, load, prune
+    from fxprune.groups import Group, Groups
+    from fxprune.plan import Plan
 
 __all__ = ["FxpruneError", "Group", "Groups", "Plan", "analyse", "capture", "distill", "load", "prune"]
 __version__ = "0.1.0"
+
+# imported when asked for: the command line answers --help without waiting for torch
+_HOMES = {
+    "analyse": "fxprune.api",
+    "capture": "fxprune.api",
+    "load": "fxprune.api",
+    "prune": "fxprune.api",
+    "Group": "fxprune.groups",
+    "Groups": "fxprune.groups",
+    "Plan": "fxprune.plan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fxprune' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
 
 
 def distill(
