@@ -69,7 +69,7 @@ def distill_job(
     as_json: bool,
 ) -> None:
     """Distil, write everything, and print the comparison."""
-    check_output(output, overwrite)
+    check_output(output, overwrite, source=model)
     choose_device(config.device)
     dataset = _dataset(dataset)
     source = load_model(model)
@@ -110,7 +110,7 @@ def prune_job(
     """Cut once, write everything, and print the comparison."""
     import torch
 
-    check_output(output, overwrite)
+    check_output(output, overwrite, source=model)
     plan = Plan.load(cut.plan_file) if cut.plan_file else None
     source = load_model(model)
     examples = example_inputs(source.model, source.tokenizer)
