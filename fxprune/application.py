@@ -79,6 +79,9 @@ class Application:
             self._unify(known, axis)
 
     def _unify(self, left: Axis, right: Axis) -> None:
+        """Axes of one size that have no common layout stay whole; other sizes are a wrong rule."""
+        if size_of(left) != size_of(right):
+            raise UnifyError(f"the rule {self.rule.text!r} does not fit the operands of {self.node.target}")
         try:
             unify(left, right)
         except UnifyError as error:
