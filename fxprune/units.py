@@ -117,9 +117,10 @@ class IndexCache:
         return self._found[key]
 
 
+@torch.no_grad()
 def take(tensor: Tensor, axes: Axes, index: IndexCache) -> Tensor:
-    """Return the part of `tensor` that stays, contiguous."""
-    wanted = [(dim, positions_) for dim, axis in enumerate(axes) if (positions_ := index(axis)) is not None]
-    for dim, chosen in wanted:  # rows before columns: the second copy then moves less
+    """Return the part of `tensor` that stays, contiguous and without gradient history; a copy, if anything is cut."""
+    wanted = [(dim, chosen) for dim, axis in enumerate(axes) if (chosen := index(axis)) is not None]
+    for dim, chosen in wanted:  # rows first: they are copied whole, and fewer are left to gather columns from
         tensor = tensor.index_select(dim, chosen.to(tensor.device))
     return tensor.contiguous()
