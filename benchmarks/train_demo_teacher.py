@@ -1,6 +1,6 @@
 """Train the demo teacher from scratch: a small BERT with its own WordPiece vocabulary, on the demo corpus.
 
-    python benchmarks/train_demo_teacher.py --minutes 62 --threads 1
+    python benchmarks/train_demo_teacher.py --minutes 45 --threads 1
 
 The result is an ordinary Hugging Face folder (fp16 weights). The schedule follows the clock, so a slower machine makes
 fewer steps and a worse model in the same time; `--steps` makes a run that depends on nothing but the seed.
@@ -240,7 +240,7 @@ class Run:
 
 
 @click.command()
-@click.option("--minutes", default=62.0, show_default=True, help="Length of the run; the rate ends at 0.")
+@click.option("--minutes", default=45.0, show_default=True, help="Length of the run; the rate ends at 0.")
 @click.option("--steps", type=int, help="Length of the run in steps instead: reproducible to the bit on one machine.")
 @click.option("--output", type=click.Path(path_type=Path), default=Path(__file__).parents[1] / "fxprune/demo/teacher")
 @click.option("--threads", default=1, show_default=True)
