@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
@@ -67,6 +67,11 @@ class Budget:
             total += prod(sizes[axis] for axis in axes)
         return total
 
+    def narrowest(self, counts: Mapping[str, int]) -> float:
+        """Return the fraction that stays of the axis that loses most."""
+        axes = dict.fromkeys(axis for axes in self.tensors for axis in axes)
+        return min(self._size(axis, counts) / self._size(axis, {}) for axis in axes)
+
     def _size(self, axis: Axis, counts: Mapping[str, int]) -> int:
         size = 1
         for term in axis:
@@ -122,19 +127,30 @@ def solve(
             cause=f"it has {dense:,}",
             remedy=f"choose a target below {dense:,}",
         )
-    best: Counts = {}
+    found: list[Counts] = []
     for drop_heads in (False, True):
         parts = components(groups, constraints or Constraints(), thin_heads=thin_heads, drop_heads=drop_heads)
         _check_reachable(budget, groups, parts, target, constraints)
         chosen = _filled(budget, parts, _below(budget, parts, target), target)
-        if budget.parameters(_counts(parts, chosen)) < (1 - TOLERANCE) * target:
-            chosen = _traded(budget, parts, chosen, target)
-        found = _counts(parts, chosen)
-        if not best or budget.parameters(found) > budget.parameters(best):
-            best = found
-        if budget.parameters(best) >= (1 - TOLERANCE) * target:
-            break  # widths that keep all heads come near enough
-    return best
+        found.append(_counts(parts, chosen))
+        if _is_near(budget, found[0], target):
+            return found[0]  # one ratio for all, and all heads
+        found += [_counts(parts, option) for option in _traded(budget, parts, chosen, target)]
+    return _fairest(budget, found, target)
+
+
+def _is_near(budget: Budget, counts: Counts, target: int) -> bool:
+    return budget.parameters(counts) >= (1 - TOLERANCE) * target
+
+
+def _fairest(budget: Budget, found: Sequence[Counts], target: int) -> Counts:
+    """Of what comes near enough take the one whose narrowest axis is widest, else the largest.
+
+    Nothing may all but vanish to make up for the rest: then it is better to miss the target.
+    """
+    fair = [counts for counts in found if budget.narrowest(counts) > budget.narrowest(found[0]) / 4]
+    near = [counts for counts in fair if _is_near(budget, counts, target)]
+    return max(near, key=budget.narrowest) if near else max(fair, key=budget.parameters)
 
 
 def _check_reachable(
@@ -173,16 +189,13 @@ def _below(
     return at(ratios[low])
 
 
-def _traded(budget: Budget, parts: Sequence[Component], chosen: list[int], target: int) -> list[int]:
+def _traded(budget: Budget, parts: Sequence[Component], chosen: list[int], target: int) -> Iterator[list[int]]:
     """Where the next width of one component is too wide, take it all the same and narrow the others to pay for it."""
-    tried = [chosen]
     for family in _families(parts):
         wider = {i: chosen[i] - 1 for i in family if chosen[i] > 0}
-        if wider:
-            found = _below(budget, parts, target, wider)
-            if budget.parameters(_counts(parts, found)) <= target:
-                tried.append(_filled(budget, parts, found, target))
-    return max(tried, key=lambda option: budget.parameters(_counts(parts, option)))
+        found = _below(budget, parts, target, wider)
+        if budget.parameters(_counts(parts, found)) <= target:
+            yield _filled(budget, parts, found, target)
 
 
 def _filled(budget: Budget, parts: Sequence[Component], chosen: list[int], target: int) -> list[int]:

@@ -152,6 +152,7 @@ def constraints(model: nn.Module, traced: Traced) -> Constraints:
     traced.meta["size_classes"] = classes
     return Constraints(
         ratios=[frozenset(ratio) for ratio in classes.ratios],
+        multiples=[(multiple.axes, multiple.value) for multiple in classes.multiples],
         fixed=classes.fixed,
         recomputed=traced.provenance.recomputed,
     )

