@@ -6,7 +6,7 @@ smoothed unit by unit: the state is as small as the number of units, not of weig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +22,7 @@ from fxprune.units import positions
 
 WeightScore: TypeAlias = Callable[[Tensor, Tensor | None], Tensor]
 UnitScores: TypeAlias = dict[str, Tensor]  # group -> (units,), or (outer units, units) where the group may be ragged
+BLOCK = 1 << 20  # weights scored at a time
 
 
 def magnitude(weight: Tensor, grad: Tensor | None = None) -> Tensor:
@@ -110,7 +111,8 @@ class _Place:
 
     dim: int
     group: str
-    units: Tensor  # flat index into the group's scores for each position, -1 where there is none
+    units: Tensor  # flat index into the group's scores, for each position that has one
+    at: Tensor | None  # those positions; None if all
     total: int
 
 
@@ -134,17 +136,11 @@ class UnitScorer:
                 tensor = tensor_of(traced, name)
                 if isinstance(tensor, torch.nn.Parameter):
                     grad = tensor.grad if tensor.grad is not None else _no_gradient(tensor)
-                    self._add(totals, score(tensor, grad).float(), places)
+                    sums = _axis_sums(score, tensor, grad, {place.dim for place in places})
+                    for place in places:
+                        found = sums[place.dim] if place.at is None else sums[place.dim][place.at]
+                        totals[place.group].index_add_(0, place.units, found)
         return {name: self._shaped(name, total) for name, total in totals.items()}
-
-    def _add(self, totals: UnitScores, scores: Tensor, places: list[_Place]) -> None:
-        sums: dict[int, Tensor] = {}
-        for place in places:
-            if place.dim not in sums:
-                others = [dim for dim in range(scores.ndim) if dim != place.dim]
-                sums[place.dim] = (scores.sum(others) if others else scores).cpu()
-            present = place.units >= 0
-            totals[place.group].index_add_(0, place.units[present], sums[place.dim][present])
 
     def _shaped(self, name: str, total: Tensor) -> Tensor:
         outer = self.groups.ragged.get(name)
@@ -161,18 +157,18 @@ class UnitScorer:
 
     def _find_places(self) -> dict[str, list[_Place]]:
         wanted = {group.factor: group.name for group in self.groups.prunable}
-        known: dict[Axis, list[tuple[str, Tensor]]] = {}
+        known: dict[Axis, list[tuple[str, Tensor, Tensor | None]]] = {}
         places: dict[str, list[_Place]] = {}
         for name, axes in self.groups.inferred.tensors.items():
             for dim, axis in enumerate(axes):
                 key = resolve(axis)
                 if key not in known:
                     known[key] = self._on_axis(key, wanted)
-                for group, units in known[key]:
-                    places.setdefault(name, []).append(_Place(dim, group, units, self._total(group)))
+                for group, units, at in known[key]:
+                    places.setdefault(name, []).append(_Place(dim, group, units, at, self._total(group)))
         return places
 
-    def _on_axis(self, axis: Axis, wanted: Mapping[Factor, str]) -> list[tuple[str, Tensor]]:
+    def _on_axis(self, axis: Axis, wanted: Mapping[Factor, str]) -> list[tuple[str, Tensor, Tensor | None]]:
         placed = positions(axis)
         found = []
         for factor, units in placed:
@@ -182,8 +178,25 @@ class UnitScorer:
                 if outer is not None:
                     above = next(rows for other, rows in placed if other is self.groups[outer].factor)
                     units = torch.where(units < 0, units, above * units_of(factor) + units)
-                found.append((name, units))
+                at = None if bool((units >= 0).all()) else torch.nonzero(units >= 0)[:, 0]
+                found.append((name, units if at is None else units[at], at))
         return found
+
+
+def _axis_sums(score: WeightScore, weight: Tensor, grad: Tensor | None, dims: Iterable[int]) -> dict[int, Tensor]:
+    """Score a weight and sum over all axes but one, for each of `dims`.
+
+    Block by block of rows: a block's scores stay in cache, and a big table needs no copy of its size.
+    """
+    rows = max(1, BLOCK * len(weight) // max(weight.numel(), 1))
+    parts: dict[int, list[Tensor]] = {dim: [] for dim in dims}
+    for first in range(0, len(weight), rows):
+        block = slice(first, first + rows)
+        scores = score(weight[block], None if grad is None else grad[block]).float()
+        for dim, found in parts.items():
+            others = [other for other in range(scores.ndim) if other != dim]
+            found.append(scores.sum(others) if others else scores)
+    return {dim: (torch.cat(found) if dim == 0 else torch.stack(found).sum(0)).cpu() for dim, found in parts.items()}
 
 
 def _no_gradient(tensor: Tensor) -> Tensor | None:
