@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from fxprune.entries import Entry
 from fxprune.errors import PlanError, unknown_name
 from fxprune.groups import Group, Groups
-from fxprune.plan import Entry, Plan, layout_of, mask_of
+from fxprune.layouts import layout_of
+from fxprune.plan import Plan
 from fxprune.units import Kept
 
 
@@ -99,29 +101,37 @@ class Ledger:
             )
         cut = {}
         for entry in plan.groups.values():
-            if entry.count < self.groups[entry.name].size or len(entry.keep) < len(self.left(entry.name)):
+            if entry.name not in self.groups or entry.size != self.dense[entry.name]:
+                raise PlanError(
+                    f"the plan cuts a group {entry.name!r} of {entry.size} units, which this model does not have",
+                    remedy="analyse the model with the options the plan was made with",
+                )
+            if entry.rows() != self._rows(entry.name):
                 cut[entry.name] = self._mask(entry, plan)
         return {name: mask for name, mask in cut.items() if not mask.all()}
+
+    def _rows(self, name: str) -> list[tuple[int, ...]]:
+        left = self.left(name)
+        return [tuple(row) for row in (left if left.ndim == 2 else left[None]).tolist()]
 
     def _mask(self, entry: Entry, plan: Plan) -> Tensor:
         left = self.left(entry.name)
         if entry.under is None:
-            keep = torch.tensor(entry.keep)
-            mask = torch.isin(left, keep)
-            if left.ndim == 2 or int(mask.sum()) != len(keep):
-                raise PlanError(
-                    f"the plan keeps units of {entry.name!r} that are gone", remedy="start from the dense model"
-                )
-            return mask
-        outer = plan.groups[entry.under]
-        rows = dict(zip(outer.keep, entry.keep, strict=True))
-        outer_left = self.left(outer.name).tolist()
+            keep = torch.tensor(entry.rows()[0])
+            if left.ndim == 2 or not torch.isin(keep, left).all():
+                raise _gone(entry)
+            return torch.isin(left, keep)
+        rows = dict(zip(plan.groups[entry.under].rows()[0], entry.rows(), strict=True))
+        outer_left = self.left(plan.groups[entry.under].name).tolist()
         mask = torch.zeros(len(outer_left), left.shape[-1], dtype=torch.bool)
         for i, unit in enumerate(outer_left):
             now = left[i] if left.ndim == 2 else left
-            mask[i] = (
-                torch.isin(now, torch.tensor(rows[unit])) if unit in rows else mask_of(range(entry.count), len(now))
-            )
+            if unit not in rows:  # goes with its outer unit
+                mask[i, : entry.count] = True
+            elif not torch.isin(torch.tensor(rows[unit]), now).all():
+                raise _gone(entry)
+            else:
+                mask[i] = torch.isin(now, torch.tensor(rows[unit]))
         return mask
 
     def _cuttable(self, name: str) -> Group:
@@ -168,3 +178,7 @@ class Ledger:
                 )
         elif group.name in self._under:
             raise PlanError(f"group {group.name!r} was cut unevenly before", remedy="pass one row for each outer unit")
+
+
+def _gone(entry: Entry) -> PlanError:
+    return PlanError(f"the plan keeps units of {entry.name!r} that are gone", remedy="start from the dense model")
