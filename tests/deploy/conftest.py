@@ -112,3 +112,16 @@ def tiny(request: pytest.FixtureRequest) -> Tiny:
 @pytest.fixture
 def bert() -> Tiny:
     return TINY[0]
+
+
+@pytest.fixture(scope="session")
+def all_tiny() -> list[Tiny]:
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def slim_bert() -> tuple[Any, dict[str, Any]]:
+    """A BERT cut to a half, and its inputs; tests leave it as it is."""
+    import fxprune
+
+    return fxprune.prune(TINY[0].build(), TINY[0].inputs(), ratio=0.5), TINY[0].inputs()

@@ -1,0 +1,141 @@
+"""What a run leaves behind: every form it can be written in, and the reason for each it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+import fxprune
+from fxprune.deploy import hf, onnx
+from fxprune.deploy.manifest import read_manifest, remove_old, write_manifest
+from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
+from fxprune.distillation.report import StepReport
+from fxprune.errors import DeployError, UsageError
+
+ALL = ["config.json", "latency.json", "metrics.jsonl", "model.safetensors", "onnx/model.onnx", "plan.json"]
+ALL += ["student.pt2"]
+QUICK = LatencySettings(grid=((1, 8),), rounds=1, seconds=0.1)
+
+
+def history() -> list[StepReport]:
+    rest = {"steps": 2, "params": 10, "cut": False, "ratio": 1.0, "tokens_per_second": 9.0}
+    return [StepReport(step=step, losses={"total": 1.0 / step}, **rest) for step in (1, 2)]
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def written(slim_bert, all_tiny, tmp_path_factory):
+    """A whole output folder, and what was said of it."""
+    slim, inputs = slim_bert
+    folder, stages = tmp_path_factory.mktemp("outputs") / "out", []
+    teacher = fxprune.capture(all_tiny[0].build(), inputs)
+    options = {"teacher": teacher, "latency": QUICK, "history": history(), "on_stage": stages.append}
+    return write_outputs(slim, folder, facts={"seed": 7}, **options), stages
+
+
+def test_every_form_is_written_and_listed(written):
+    outputs, stages = written
+    assert not outputs.failures
+    assert files(outputs.folder) == sorted([*ALL, "fxprune.json"])
+    assert sorted(path.relative_to(outputs.folder).as_posix() for path in outputs.files) == files(outputs.folder)
+    listed = read_manifest(outputs.folder)
+    assert listed["files"] == ALL
+    assert (listed["seed"], listed["failures"]) == (7, {})
+    assert stages[0] == "plan"
+    assert "latency" in stages
+
+
+def test_the_forms_are_the_same_model(written):
+    outputs, _ = written
+    assert outputs.hf is not None
+    assert outputs.onnx is not None
+    assert max(outputs.hf.max_error, outputs.onnx.max_error) <= 1e-5
+    assert outputs.hf.proved
+
+
+def test_teacher_and_student_are_timed_beside_one_another(written):
+    outputs, _ = written
+    assert [(row.model, row.batch, row.length) for row in outputs.latency] == [("teacher", 1, 8), ("student", 1, 8)]
+    assert [row["model"] for row in json.loads((outputs.folder / "latency.json").read_text())] == ["teacher", "student"]
+    assert outputs.onnx_bytes["teacher"] > outputs.onnx_bytes["student"] > 1000
+
+
+def test_metrics_are_one_line_a_step(written):
+    outputs, _ = written
+    lines = (outputs.folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["losses"] for line in lines] == [{"total": 1.0}, {"total": 0.5}]
+
+
+def test_a_form_that_fails_costs_only_itself(slim_bert, tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise DeployError("no config expresses it")
+
+    monkeypatch.setattr(hf, "save_hf", refuse)
+    monkeypatch.setattr(onnx, "export_onnx", refuse)
+    outputs = write_outputs(slim_bert[0], tmp_path, latency=QUICK)
+    assert (outputs.hf, outputs.onnx, outputs.latency) == (None, None, ())
+    assert list(outputs.failures) == ["Hugging Face model", "ONNX"]
+    assert files(tmp_path) == ["fxprune.json", "plan.json", "student.pt2"]
+    assert isinstance(read_manifest(tmp_path)["failures"], Mapping)
+
+
+def test_the_files_of_an_earlier_run_go_and_all_others_stay(slim_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx, "export_onnx", lambda *_, **__: (_ for _ in ()).throw(DeployError("not today")))
+    for name in ("latency.json", "notes.txt"):
+        (tmp_path / name).write_text("old")
+    write_manifest(tmp_path, [tmp_path / "latency.json"], {})
+    write_outputs(slim_bert[0], tmp_path)
+    assert "latency.json" not in files(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "old"
+
+
+def test_lengths_a_model_cannot_take_are_shortened(slim_bert, tmp_path, bert):
+    inputs = bert.inputs()
+    config = type(bert.config)(**{**bert.dense, "max_position_embeddings": 20})
+    slim = fxprune.prune(bert.build(config), inputs, ratio=0.5)
+    outputs = write_outputs(slim, tmp_path, latency=LatencySettings(grid=((1, 64), (1, 128)), rounds=1, seconds=0.1))
+    assert not outputs.failures
+    assert [(row.model, row.length) for row in outputs.latency] == [("student", 20)]
+
+
+def test_a_list_never_reaches_outside_its_folder(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    data = {"format": "fxprune output", "files": ["../precious.txt", "gone.txt"]}
+    (folder / "fxprune.json").write_text(json.dumps(data))
+    remove_old(folder)
+    assert (tmp_path / "precious.txt").exists()
+    assert files(folder) == []
+
+
+def test_what_is_no_list_is_ignored(tmp_path):
+    for text in ("nonsense", "[]", "{}"):
+        (tmp_path / "fxprune.json").write_text(text)
+        assert read_manifest(tmp_path) == {}
+
+
+def test_an_output_folder_must_be_empty_or_given_up(tmp_path):
+    check_output(tmp_path, overwrite=False)
+    check_output(tmp_path / "new" / "deep", overwrite=False)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty") as refusal:
+        check_output(tmp_path, overwrite=False)
+    assert "--overwrite" in refusal.value.remedy
+    check_output(tmp_path, overwrite=True)
+    with pytest.raises(UsageError, match="is a file"):
+        check_output(tmp_path / "notes.txt", overwrite=True)
+    with pytest.raises(UsageError, match="cannot be written"):
+        check_output(tmp_path / "notes.txt" / "deep", overwrite=True)
+    assert files(tmp_path) == ["notes.txt"]
+
+
+def test_the_folder_of_the_model_is_never_written_to(tmp_path):
+    with pytest.raises(UsageError, match="is the folder of the model itself"):
+        check_output(tmp_path, overwrite=True, source=str(tmp_path / "x" / ".."))
