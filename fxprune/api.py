@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from fxprune import groups as grouping
 from fxprune import tracing
@@ -24,11 +24,6 @@ from fxprune.plan import Plan
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import Traced
 from fxprune.widths import Constraints, Counts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from torch import Tensor
 
 
 def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
@@ -177,8 +172,11 @@ def _is_pretrained(model: nn.Module) -> bool:
 def _places(free_outputs: bool | Collection[int] | None, traced: Traced) -> frozenset[int]:
     if free_outputs is None:
         return grouping.byproducts(traced)
+    total = len(output_values(traced))
     if isinstance(free_outputs, bool):
-        return frozenset(range(len(output_values(traced)))) if free_outputs else frozenset()
+        return frozenset(range(total)) if free_outputs else frozenset()
+    if strange := [place for place in free_outputs if not 0 <= place < total]:
+        raise UsageError(f"the model has {total} outputs, so no output {strange[0]}", remedy="count from 0")
     return frozenset(free_outputs)
 
 
@@ -207,7 +205,14 @@ def _scores(student: Student, importance: str, loss: Any, example_kwargs: Mappin
     if importance in NEEDS_GRADIENT:
         for parameter in traced.parameters():
             parameter.requires_grad_(True)
-        loss(traced(**tracing.traceable(example_kwargs))).backward()
+        value = loss(traced(**tracing.traceable(example_kwargs)))
+        if not (isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad):
+            raise ScoreError(
+                "the loss is no number that depends on the weights",
+                cause=f"loss= returned {list(value.shape) if isinstance(value, Tensor) else type(value).__name__}",
+                remedy="make one number of the outputs, as lambda output: output.logits.square().mean() does",
+            )
+        value.backward()
     scores = UnitScorer(student.groups)(traced, weight_score(importance))
     traced.zero_grad(set_to_none=True)
     return scores

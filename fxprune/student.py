@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import SymInt, Tensor
 from torch.fx import GraphModule
 from torch.optim import Optimizer
 
 from fxprune.allocation import Budget
-from fxprune.axes import size_of
+from fxprune.axes import Axis, size_of
 from fxprune.calls import results_of
 from fxprune.groups import Groups, analyse
 from fxprune.importance import UnitScores, best_units
 from fxprune.ledger import Ledger
 from fxprune.passes import SliceUnits, run_passes
 from fxprune.plan import Plan, fingerprint
+from fxprune.sizes import size_from
 from fxprune.traced import Traced
 from fxprune.units import Kept
 
@@ -91,12 +92,21 @@ def refresh_shapes(traced: GraphModule, groups: Groups) -> None:
             continue
         new: list[Any] = []
         for value, axes in zip(values, results, strict=True):
-            sizes = [size_of(axis) for axis in axes]
-            shape = [s if isinstance(s, int) else old for s, old in zip(sizes, value.shape, strict=True)]
-            same = all(s == old for s, old in zip(sizes, value.shape, strict=True) if isinstance(s, int))
+            shape = [_size_now(axis, old) for axis, old in zip(axes, value.shape, strict=True)]
+            # two symbolic sizes are not compared: that would be a guard
+            same = all(n is old or (isinstance(n, int) and n == old) for n, old in zip(shape, value.shape, strict=True))
             new.append(value if same else _resized(value, shape))
         node.meta["val"] = new[0] if isinstance(node.meta["val"], Tensor) else type(node.meta["val"])(new)
         node.meta.pop("tensor_meta", None)
+
+
+def _size_now(axis: Axis, old: int | SymInt) -> int | SymInt:
+    """Return the size of `axis`; of heads folded with the batch, as in ``4*s0``, the heads may have become fewer."""
+    now, before = size_of(axis), size_from(old)
+    if isinstance(now, int) or isinstance(before, int) or isinstance(old, int):
+        return now if isinstance(now, int) else old
+    same = now.coefficient == before.coefficient
+    return old if same else old // before.coefficient * now.coefficient
 
 
 def _resized(value: Tensor, shape: list[Any]) -> Tensor:
