@@ -45,6 +45,12 @@ def bound_arguments(node: Node) -> dict[str, Any]:
     return bound
 
 
+def argument_position(node: Node, name: str) -> int:
+    """Return the place of an argument in the schema of the op."""
+    assert isinstance(node.target, OpOverload)
+    return next(place for place, (known, _, _) in enumerate(parameters_of(node.target)) if known == name)
+
+
 def operand_nodes(node: Node) -> list[Node | None]:
     """Return the tensor operands in schema order, lists flattened, None where an optional one is absent."""
     assert isinstance(node.target, OpOverload)

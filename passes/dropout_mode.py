@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
+from fxprune.calls import bound_arguments
 from fxprune.errors import PassError
 from fxprune.passes.base import Pass, PassResult, subgraph_nodes
 
@@ -24,13 +25,14 @@ class DropoutMode(Pass):
             raise PassError("a dropout may hide in a subgraph", node=nested[0], remedy="capture under torch.no_grad()")
 
     def call(self, gm: GraphModule) -> PassResult:
-        stale = [node for node in dropouts(gm) if node.args[2] is not self.train]
+        stale = [node for node in dropouts(gm) if bound_arguments(node)["train"] is not self.train]
         for node in stale:
-            node.update_arg(2, self.train)
+            given, p, _ = bound_arguments(node).values()
+            node.args, node.kwargs = (given, p, self.train), {}
         return PassResult(gm, modified=bool(stale))
 
     def ensures(self, gm: GraphModule) -> None:
-        assert all(node.args[2] is self.train for node in dropouts(gm))
+        assert all(bound_arguments(node)["train"] is self.train for node in dropouts(gm))
 
 
 def dropouts(gm: GraphModule) -> list[Node]:

@@ -25,61 +25,66 @@ class ExplicitSizes(Pass):
     """
 
     def call(self, gm: GraphModule) -> PassResult:
-        changed = False
-        for node in gm.graph.nodes:
-            if node.target in VIEWS:
-                changed |= _resolve_view(node)
-            elif node.target in SPLITS:
-                changed |= _sized_split(node)
-            elif node.target is aten.slice.Tensor:
-                changed |= _count_from_front(node)
-        return PassResult(gm, modified=changed)
+        stale = {node: explicit for node in gm.graph.nodes if (explicit := _explicit(node)) is not None}
+        for node, (target, args) in stale.items():
+            node.target, node.args, node.kwargs = target, args, {}  # type: ignore[assignment]
+        return PassResult(gm, modified=bool(stale))
 
     def ensures(self, gm: GraphModule) -> None:
-        assert not any(_resolve_view(node) for node in gm.graph.nodes if node.target in VIEWS)
+        assert all(_explicit(node) is None for node in gm.graph.nodes)
 
 
-def _out_shape(node: Node) -> tuple[Size, ...]:
-    results = results_of(node)
-    assert results is not None
-    return shape_of(results[0])
+def _explicit(node: Node) -> tuple[object, tuple[object, ...]] | None:
+    """Return the same call with its sizes written down; None where they are."""
+    if node.target in VIEWS:
+        return _view(node)
+    if node.target in SPLITS:
+        return _split(node)
+    return _slice(node) if node.target is aten.slice.Tensor else None
 
 
-def _resolve_view(node: Node) -> bool:
-    given = list(node.args[1])  # type: ignore[arg-type]
+def _view(node: Node) -> tuple[object, tuple[object, ...]] | None:
+    arguments = bound_arguments(node)
+    given = list(arguments[VIEWS[node.target]])  # type: ignore[index]
     if -1 not in given:
-        return False
-    size = _out_shape(node)[given.index(-1)]
+        return None
+    size = _out_shapes(node)[0][given.index(-1)]
     if not isinstance(size, int):
-        return False  # the free one: it may stay computed
+        return None  # the free one: it may stay computed
     given[given.index(-1)] = size
-    node.update_arg(1, given)
-    return True
+    return node.target, (arguments["self"], given)
 
 
-def _sized_split(node: Node) -> bool:
-    results = results_of(node)
+def _split(node: Node) -> tuple[object, tuple[object, ...]] | None:
     arguments = bound_arguments(node)
     dim = arguments["dim"]
-    assert results is not None
-    sizes = [shape_of(result)[dim] for result in results]
+    sizes = [shape[dim] for shape in _out_shapes(node)]
     if not all(isinstance(size, int) for size in sizes):
-        return False
-    node.target = aten.split_with_sizes.default
-    node.args, node.kwargs = (node.args[0], sizes, dim), {}
-    return True
+        return None
+    return aten.split_with_sizes.default, (arguments["self"], sizes, dim)
 
 
-def _count_from_front(node: Node) -> bool:
+def _slice(node: Node) -> tuple[object, tuple[object, ...]] | None:
     arguments = bound_arguments(node)
-    dim = arguments["dim"]
+    dim, start, end = arguments["dim"], arguments["start"], arguments["end"]
     size = shape_of(arguments["self"].meta["val"])[dim]
-    start, end = arguments["start"], arguments["end"]
     if not isinstance(size, int) or any(isinstance(bound, Node) for bound in (start, end)):
-        return False
-    front = min(start + size if (start or 0) < 0 else start or 0, size)
-    back = size if end is None else max(min(end + size if end < 0 else end, size), front)
+        return None
+    front = _from_front(start, size, 0)
+    back = max(_from_front(end, size, size), front)
     if (front, back) == (start, end):
-        return False
-    node.args, node.kwargs = (node.args[0], dim, front, back, arguments["step"]), {}
-    return True
+        return None
+    return node.target, (arguments["self"], dim, front, back, arguments["step"])
+
+
+def _from_front(bound: int | None, size: int, default: int) -> int:
+    """Return a bound of a slice as a position: negative ones count from the end."""
+    if bound is None:
+        return default
+    return min(max(bound + size if bound < 0 else bound, 0), size)
+
+
+def _out_shapes(node: Node) -> list[tuple[Size, ...]]:
+    results = results_of(node)
+    assert results is not None
+    return [shape_of(result) for result in results]

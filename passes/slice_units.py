@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.optim import Optimizer
 
 from fxprune.axes import size_of
+from fxprune.calls import argument_position, bound_arguments
+from fxprune.errors import PassError
 from fxprune.inference import Inferred, Literal
 from fxprune.passes.base import Pass, PassResult
 from fxprune.traced import replace_tensor, tensor_of
@@ -32,6 +35,19 @@ class SliceUnits(Pass):
     inferred: Inferred
     kept: Kept
     optimizers: tuple[Optimizer, ...] = ()
+
+    def requires(self, gm: GraphModule) -> None:
+        if any(mask.shape[-1] != factor.size for factor, mask in self.kept.units.items()):
+            raise PassError("the cut was made for other sizes", remedy="make a new one from the groups of now")
+        for optimizer in self.optimizers:
+            for parameter, state in optimizer.state.items():
+                odd = [key for key, value in state.items() if not _follows(value, parameter)]
+                if odd:
+                    raise PassError(
+                        f"the state {odd[0]!r} of {type(optimizer).__name__} cannot be cut like its parameter",
+                        cause=f"it has shape {list(state[odd[0]].shape)}, the parameter {list(parameter.shape)}",
+                        remedy="use an optimizer with one moment an entry, such as Adam or SGD",
+                    )
 
     def call(self, gm: GraphModule) -> PassResult:
         index = IndexCache(self.kept)
@@ -67,6 +83,11 @@ def sliced(tensor: Tensor, axes: Axes, index: IndexCache) -> Tensor:
     return parameter
 
 
+def _follows(value: object, parameter: Tensor) -> bool:
+    """Tell whether a piece of optimizer state has an entry for each of the parameter's, or is one number."""
+    return not isinstance(value, Tensor) or value.numel() == 1 or value.shape == parameter.shape
+
+
 class StateMoves:
     """Hands optimizers new parameters in the place of old ones, with their state sliced alike: step and slice commute.
 
@@ -96,20 +117,16 @@ class StateMoves:
 
 
 def _rewrite(literal: Literal) -> None:
-    node, size = literal.node, size_of(literal.axis)
-    if not isinstance(size, int):
-        return
-    position = next(i for i, a in enumerate(node.target._schema.arguments) if a.name == literal.argument)  # type: ignore[union-attr]
-    positional = position < len(node.args)
-    value = node.args[position] if positional else node.kwargs.get(literal.argument)
-    if literal.index is None:
-        new: object = size
+    size = size_of(literal.axis)
+    given = bound_arguments(literal.node)[literal.argument]
+    new = size if literal.index is None else [*given[: literal.index], size, *given[literal.index + 1 :]]
+    if isinstance(size, int) and given != new:
+        _set_argument(literal.node, literal.argument, new)
+
+
+def _set_argument(node: Node, name: str, value: Any) -> None:
+    position = argument_position(node, name)
+    if position < len(node.args):
+        node.update_arg(position, value)
     else:
-        assert isinstance(value, (list, tuple))
-        new = [*value[: literal.index], size, *value[literal.index + 1 :]]
-    if value == new:
-        return
-    if positional:
-        node.update_arg(position, new)  # type: ignore[arg-type]
-    else:
-        node.update_kwarg(literal.argument, new)  # type: ignore[arg-type]
+        node.update_kwarg(name, value)
