@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from fxprune.errors import VerifyError
 from fxprune.groups import Groups, analyse
 from fxprune.ledger import Ledger
-from fxprune.plan import Plan
+from fxprune.plan import Plan, fingerprint
 from fxprune.verify.masked import masked_error
 from fxprune.verify.permutation import permutation_error
 from fxprune.verify.structure import structure_faults
@@ -42,7 +42,7 @@ class Certificate:
     @property
     def holds(self) -> bool:
         """Whether all three proofs succeeded."""
-        return max(self.permutation, self.masked) <= self.tolerance and not self.faults
+        return all(error <= self.tolerance for error in (self.permutation, self.masked)) and not self.faults
 
     def to_json(self) -> str:
         """Return the certificate as JSON text."""
@@ -71,22 +71,26 @@ def certify(
         tolerance: relative to the largest value of each output.
     Raises:
         VerifyError: a proof failed; it says which and by how much.
+        PlanError: the plan is not of `dense`.
     """
     before = analyse(dense, free_outputs=free_outputs)
-    ledger = Ledger(before, dense.meta["provenance"].aliases, plan.model)
+    ledger = Ledger(before, dense.meta["provenance"].aliases, fingerprint(dense.state_dict()))
     kept = ledger.kept(ledger.cut_for(plan))
+    faults = tuple(structure_faults(slim, groups, kwargs))
     certificate = Certificate(
         permutation=permutation_error(dense, before, kwargs),
-        faults=tuple(structure_faults(slim, groups, kwargs)),
-        masked=masked_error(dense, slim, before, kept, kwargs),
+        faults=faults,
+        # a graph of wrong shapes may not even run
+        masked=float("inf") if faults else masked_error(dense, slim, before, kept, kwargs),
         tolerance=tolerance,
         plan=hashlib.sha256(plan.to_json().encode()).hexdigest()[:16],
     )
     if not certificate.holds:
+        masked = "not computed" if faults else f"{certificate.masked:.1e}"
         raise VerifyError(
             "the slim model does not compute what the plan says",
-            cause=f"permutation {certificate.permutation:.1e}, masked {certificate.masked:.1e}, "
-            f"faults: {'; '.join(certificate.faults[:3]) or 'none'}",
+            cause=f"permutation {certificate.permutation:.1e}, masked {masked}, "
+            f"faults: {'; '.join(faults[:3]) or 'none'}",
             remedy="do not use this model; report the model class and the versions of torch and transformers",
         )
     return certificate

@@ -28,6 +28,12 @@ class Provenance:
     dynamic: Mapping[str, Any] = field(default_factory=dict)
 
 
+_RESULTS = {
+    "plan": "it was not cut; prune(...) and distill(...) return models with one",
+    "certificate": "it was not proved; cut it with verify=True",
+}
+
+
 class Traced(GraphModule):
     """A captured model. Call it with the keyword arguments it was captured with, at any batch and length."""
 
@@ -77,8 +83,13 @@ class Traced(GraphModule):
 
     def _result(self, name: str) -> Any:
         if name not in self.meta:
-            raise AttributeError(f"this model has no {name}: it comes from prune(..., verify=True) or distill(...)")
+            raise AttributeError(name)  # goes on to __getattr__
         return self.meta[name]
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _RESULTS:  # torch's own answer would say that a GraphModule has none
+            raise AttributeError(f"this model has no {name}: {_RESULTS[name]}")
+        return super().__getattr__(name)
 
 
 def build(graph: Graph, tensors: Mapping[str, Tensor], provenance: Provenance) -> Traced:

@@ -7,7 +7,8 @@ import inspect
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -64,13 +65,17 @@ def _private_copy(model: nn.Module) -> nn.Module:
 
 
 def _check_arguments(model: nn.Module, kwargs: Mapping[str, Any]) -> None:
+    signature = inspect.signature(model.forward)
     try:
-        inspect.signature(model.forward).bind(**kwargs)
+        bound = signature.bind(**kwargs)
+        for name, parameter in signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD and name in bound.arguments:
+                raise TypeError(f"got an unexpected keyword argument {next(iter(bound.arguments[name]))!r}")
     except TypeError as error:
         raise CaptureError(
             f"the example inputs do not fit {type(model).__name__}.forward",
             cause=error,
-            remedy=f"pass keyword arguments of forward{inspect.signature(model.forward)}"[:300],
+            remedy=f"pass keyword arguments of forward{signature}"[:300],
         ) from error
 
 
@@ -109,7 +114,7 @@ def _quiet() -> Iterator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
