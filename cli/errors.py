@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 
 import click
 
-from fxprune.errors import DeployError, FxpruneError, VerifyError
+from fxprune.errors import DeployError, DistillError, FxpruneError, PassError, RuleError, VerifyError
 
 CHECK_FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
+# not of the user's making: a proof, an export, a training run or a pass that failed
+_FAILURES = (VerifyError, DeployError, DistillError, PassError, RuleError)
 
 
 def handled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +33,13 @@ def handled(function: Callable[..., Any]) -> Callable[..., Any]:
         except BrokenPipeError:  # the reader of our output went away
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CHECK_FAILED)
+        except OSError as error:
+            if error.filename is None or error.strerror is None:
+                raise
+            fail(
+                DeployError(f"'{error.filename}' cannot be written or read", cause=error.strerror),
+                as_json=bool(kwargs.get("as_json")),
+            )
 
     return run
 
@@ -42,4 +51,4 @@ def fail(error: FxpruneError, *, as_json: bool = False) -> NoReturn:
     if as_json:
         fields = {"error": kind, "message": error.message, "remedy": error.remedy}
         click.echo(json.dumps({**fields, "cause": str(error.cause) if error.cause else None}))
-    sys.exit(CHECK_FAILED if isinstance(error, (VerifyError, DeployError)) else WRONG_USE)
+    sys.exit(CHECK_FAILED if isinstance(error, _FAILURES) else WRONG_USE)

@@ -10,10 +10,11 @@ from fxprune.cli import options as opt
 from fxprune.cli.errors import handled
 
 
-@click.command("export")
+@click.command("export", short_help="Write a model as ONNX, checked against PyTorch.")
 @opt.model
 @click.option("--output", type=opt.FILE, default=Path("model.onnx"), show_default=True, help="The ONNX file.")
-@opt.options(opt.overwrite, opt.as_json)
+@click.option("--overwrite", is_flag=True, help="Replace the file.")
+@opt.as_json
 @handled
 def command(model: str, output: Path, overwrite: bool, as_json: bool) -> None:
     """Write MODEL as ONNX with free batch and length, checked against PyTorch at other shapes.
@@ -22,16 +23,14 @@ def command(model: str, output: Path, overwrite: bool, as_json: bool) -> None:
     """
     import json
 
-    from fxprune import capture
+    from fxprune.cli import render
+    from fxprune.cli.graphs import open_graph
     from fxprune.deploy.onnx import export_onnx
-    from fxprune.errors import UsageError
-    from fxprune.sources import example_inputs, load_model
 
-    if output.exists() and not overwrite:
-        raise UsageError(f"{str(output)!r} exists", remedy="choose another --output, or pass --overwrite")
-    source = load_model(model)
-    examples = example_inputs(source.model, source.tokenizer)
-    done = export_onnx(capture(source.model, examples), examples, output)
+    opt.check_file(output, overwrite)
+    render.say(f"exporting {model}")
+    opened = open_graph(model)
+    done = export_onnx(opened.traced, opened.examples, output)
     facts = {"path": str(done.path), "opset": done.opset, "rung": done.rung, "max_error": done.max_error}
     if as_json:
         click.echo(json.dumps(facts))

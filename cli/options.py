@@ -1,30 +1,36 @@
-"""Options that several commands share, and checks that cost nothing and come first."""
+"""Options that several commands share, and types that are checked before anything is loaded."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import os
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from fxprune.errors import UsageError
+
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 
-model = click.option("--model", required=True, help="Hub name, folder, or 'demo' (the embedded teacher).")
-dataset = click.option(
-    "--dataset", help="Hub name, local parquet/json/text files, or 'demo'. Default: Wikipedia, streamed."
-)
-output = click.option("--output", type=FOLDER, default=Path("out"), show_default=True, help="Folder for all results.")
-overwrite = click.option("--overwrite", is_flag=True, help="Replace the results of an earlier run in --output.")
-target = click.option("--target-params", help="Upper bound: 15M, 14500000, or 25% of the model.")
-device = click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
-seed = click.option("--seed", default=0, show_default=True, help="Of data order, masks and random scores.")
-verify = click.option("--verify", is_flag=True, help="Prove the result and write certificate.json.")
-threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads for the latency. Default: 1.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-latency = click.option("--latency/--no-latency", default=True, show_default=True, help="Measure teacher and student.")
+
+class Count(click.ParamType):
+    """A number of parameters: ``15M``, ``14500000``, or ``25%`` of the model, which is not known yet."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, once it can be read."""
+        from fxprune.allocation import parse_count
+
+        try:
+            parse_count(value, dense=0)
+        except UsageError as error:
+            self.fail(f"{error.message}; {error.remedy}", param, ctx)
+        return str(value)
 
 
 class Grid(click.ParamType):
@@ -36,16 +42,50 @@ class Grid(click.ParamType):
         """Return ((batch, length), ...)."""
         if not isinstance(value, str):
             return value
-        try:
-            points = tuple((int(b), int(s)) for b, s in (point.lower().split("x") for point in value.split(",")))
-        except ValueError:
+        if not re.fullmatch(r"([1-9]\d*x[1-9]\d*)(,[1-9]\d*x[1-9]\d*)*", value.lower()):
             self.fail(f"{value!r} is no grid; write it as 1x32,8x128 (batch x length)", param, ctx)
-        if any(b < 1 or s < 1 for b, s in points):
-            self.fail(f"{value!r} has a size below 1", param, ctx)
-        return points
+        return tuple((int(batch), int(length)) for batch, length in re.findall(r"(\d+)x(\d+)", value.lower()))
 
 
-grid = click.option("--grid", type=Grid(), default="1x32,1x128,8x128", show_default=True, help="Batch x length.")
+COUNT, GRID = Count(), Grid()
+AT_LEAST_1 = click.IntRange(min=1)
+
+model = click.option("--model", required=True, help="Hub name, folder, or 'demo' (the embedded teacher).")
+dataset = click.option(
+    "--dataset", help="Hub name, local parquet, json or text files, or 'demo'. Default: Wikipedia, streamed."
+)
+output = click.option("--output", type=FOLDER, default=Path("out"), show_default=True, help="Folder for all results.")
+overwrite = click.option("--overwrite", is_flag=True, help="Replace the results of an earlier run in --output.")
+target = click.option("--target-params", type=COUNT, help="Upper bound: 15M, 14500000, or 25% of the model.")
+device = click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
+seed = click.option("--seed", default=0, show_default=True, help="Of data order, masks and random scores.")
+verify = click.option("--verify", is_flag=True, help="Prove the result and write certificate.json.")
+free_outputs = click.option("--free-outputs", is_flag=True, help="Let output features shrink too (a hidden state).")
+latency = click.option("--latency/--no-latency", default=True, show_default=True, help="Time teacher and student.")
+grid = click.option("--grid", type=GRID, default="1x32,1x128,8x128", show_default=True, help="Batch x length.")
+threads = click.option(
+    "--threads", type=AT_LEAST_1, multiple=True, default=(1,), show_default=True, help="CPU threads; may be repeated."
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def check_one_of(given: Mapping[str, object]) -> None:
+    """Raise UsageError unless exactly one of these options was given."""
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        choice = f"one of {', '.join(given)}" if len(given) > 1 else next(iter(given))
+        raise UsageError(
+            f"give {choice}", cause=f"given: {', '.join(names) or 'none'}", remedy="for example --target-params 25%"
+        )
+
+
+def check_file(path: Path, overwrite: bool) -> None:
+    """Raise UsageError unless `path` may be written."""
+    if path.exists() and not overwrite:
+        raise UsageError(f"'{path}' exists", remedy="choose another file, or pass --overwrite")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise UsageError(f"'{path}' cannot be written", remedy="choose another file")
 
 
 def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from time import monotonic
 from typing import Any
 
 from rich.console import Console
@@ -16,6 +17,17 @@ from fxprune.groups import Group, Groups
 from fxprune.traced import Traced
 
 ERR = Console(stderr=True)
+_FILE_WIDTH = 120  # columns, where the result goes to a file or a pipe
+
+
+def out() -> Console:
+    """Return the console of results."""
+    return Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+def say(text: str) -> None:
+    """Tell on stderr what is being done."""
+    ERR.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def lost_by(budget: Budget, group: Group) -> int:
@@ -83,20 +95,20 @@ def comparison_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
     return table
 
 
-def megabytes(size: int) -> str:
-    """Return a size in MB.
+def megabytes(size: int | None) -> str:
+    """Return a size in MB, or nothing if it is unknown.
 
     >>> megabytes(12_500_000)
     '12.5 MB'
     """
-    return f"{size / 1e6:,.1f} MB"
+    return "" if size is None else f"{size / 1e6:,.1f} MB"
 
 
 class StepProgress:
     """Progress on stderr: rate, time left, parameters now and loss; plain lines where no terminal shows a bar."""
 
     def __init__(self, steps: int) -> None:
-        self.steps, self.live = steps, sys.stderr.isatty()
+        self.steps, self.live, self.began = steps, sys.stderr.isatty(), monotonic()
         self.progress = Progress(
             TextColumn("distil"),
             BarColumn(),
@@ -111,6 +123,7 @@ class StepProgress:
 
     def __enter__(self) -> StepProgress:
         self.progress.start()
+        self.began = monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,4 +134,5 @@ class StepProgress:
         state = f"{params / 1e6:.2f}M params  loss {losses['total']:.3f}  {tokens_per_second:,.0f} tokens/s"
         self.progress.update(self.task, completed=step, state=state)
         if not self.live and (step == 1 or step % max(self.steps // 10, 1) == 0):
-            ERR.print(f"step {step}/{self.steps}  {state}", highlight=False)
+            left = (monotonic() - self.began) / step * (self.steps - step)
+            say(f"step {step}/{self.steps}  {state}  {left:.0f} s left")

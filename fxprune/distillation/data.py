@@ -23,6 +23,7 @@ __all__ = [
     "DEFAULT_DATASET",
     "DEMO",
     "Split",
+    "check_dataset",
     "fixed_batches",
     "mask_tokens",
     "packed_batches",
@@ -66,6 +67,18 @@ def text_dataset(spec: str, *, split: Split = "train", seed: int = 0, text_colum
     return data.shuffle(seed=seed) if hasattr(data, "__len__") else data.shuffle(seed=seed, buffer_size=_BUFFER)
 
 
+def check_dataset(spec: str, *, text_column: str | None = None) -> None:
+    """Raise the DataError of `text_dataset`, as far as it shows without reading more than a batch of local files."""
+    if spec == DEMO:
+        return
+    files = find_files(spec)
+    if files is None:
+        _check_reachable(spec, spec.partition(":")[0])
+        return
+    with _readable(spec):
+        _text_column(spec, _stream(files.kind, _with_rows(files, files.of(held_out=False))), text_column)
+
+
 def _demo(split: Split) -> Dataset:
     from datasets import Dataset
 
@@ -87,15 +100,21 @@ def _local(files: FileSet, split: Split, text_column: str | None) -> Text:
 
 
 def _with_rows(files: FileSet, paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Leave out parquet files without rows, which the reader of `datasets` 5.2 fails on."""
+    """Leave out files without rows, which the readers of `datasets` 5.2 fail on."""
     import pyarrow.parquet
 
-    if files.kind != "parquet":
-        return paths
-    kept = tuple(path for path in paths if pyarrow.parquet.read_metadata(path).num_rows)
+    if files.kind == "parquet":
+        kept = tuple(path for path in paths if pyarrow.parquet.read_metadata(path).num_rows)
+    else:
+        kept = tuple(path for path in paths if not _is_blank(path))
     if not kept:
         raise _empty(files.spec)
     return kept
+
+
+def _is_blank(path: Path) -> bool:
+    with path.open("rb") as file:
+        return not any(block.strip() for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def _stream(kind: str, paths: tuple[Path, ...]) -> IterableDataset:

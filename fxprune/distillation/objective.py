@@ -13,7 +13,7 @@ from torch.fx import GraphModule, Node
 from fxprune.calls import is_tensor, operand_nodes, shape_of
 from fxprune.distillation.losses import IGNORED
 from fxprune.distillation.packing import mask_tokens
-from fxprune.errors import DistillError
+from fxprune.errors import UsageError
 from fxprune.inference import output_values
 
 aten = torch.ops.aten
@@ -70,12 +70,12 @@ def find_objective(gm: GraphModule, tokenizer: Any) -> Objective:
     vocabulary it is a masked one, else a causal one.
 
     Raises:
-        DistillError: the model takes other inputs than text provides.
+        UsageError: the model takes other inputs than text provides.
     """
     inputs = tuple(str(node.target) for node in gm.graph.nodes if node.op == "placeholder")
     strange = [name for name in inputs if name not in ("input_ids", "attention_mask", "token_type_ids")]
     if strange or "input_ids" not in inputs:
-        raise DistillError(
+        raise UsageError(
             f"the model needs the input {(strange or ['input_ids'])[0]!r}, which text alone does not give",
             remedy="distil a model that takes input_ids and attention_mask; use `fxprune prune` for others",
         )

@@ -23,7 +23,7 @@ from fxprune.distillation.objective import FEATURES, Batch, Objective, find_obje
 from fxprune.distillation.packing import fixed_batches, packed_batches
 from fxprune.distillation.report import DistillResult, StepReport
 from fxprune.distillation.taps import find_taps
-from fxprune.errors import DistillError
+from fxprune.errors import UsageError
 from fxprune.groups import byproducts, feature_outputs
 from fxprune.passes import DropoutMode, HideTaps, run_passes
 from fxprune.student import Student
@@ -73,7 +73,7 @@ def distill(
     device = choose_device(config.device)
     accelerator = Accelerator(cpu=device.type == "cpu")
     if accelerator.num_processes > 1:
-        raise DistillError("several processes are not supported yet", remedy="run one process")
+        raise UsageError("several processes are not supported yet", remedy="run one process")
     set_seed(config.seed)
     if examples is None:
         from fxprune.sources import example_inputs

@@ -1,0 +1,80 @@
+"""What the commands that write an output folder tell at their end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from fxprune.cli import render
+from fxprune.cli.errors import CHECK_FAILED
+from fxprune.deploy.latency import LatencyRow, to_table
+from fxprune.deploy.outputs import Outputs
+
+Row = tuple[str, str, str, str]  # quantity, teacher, student, ratio
+
+
+def report(facts: Mapping[str, Any], outputs: Outputs, rows: Iterable[Row], *, as_json: bool) -> None:
+    """Print the result; a form that was not written is named, and the exit code is 1."""
+    if as_json:
+        click.echo(json.dumps({**facts, **written(outputs)}, indent=2))
+    else:
+        if outputs.latency:
+            render.out().print(to_table(list(outputs.latency)))
+        render.out().print(render.comparison_table([*rows, *latency_rows(outputs.latency)]))
+        click.echo(f"results in {outputs.folder}")
+    for stage, reason in outputs.failures.items():
+        click.echo(f"{stage}: not written: {reason}", err=True)
+    if outputs.failures:
+        raise SystemExit(CHECK_FAILED)
+
+
+def written(outputs: Outputs) -> dict[str, Any]:
+    """Return what was written, for machines."""
+    onnx, hf = outputs.onnx, outputs.hf
+    return {
+        "output": str(outputs.folder),
+        "files": [str(path) for path in outputs.files],
+        "failures": dict(outputs.failures),
+        "onnx": onnx and {"opset": onnx.opset, "rung": onnx.rung, "max_error": onnx.max_error},
+        "hugging_face": hf and {"model_class": hf.model_class, "max_error": hf.max_error, "proved": hf.proved},
+        "latency": [asdict(row) for row in outputs.latency],
+    }
+
+
+def size_rows(teacher: int, student: int, outputs: Outputs) -> list[Row]:
+    """Return parameters and file sizes."""
+    rows = [("parameters", f"{teacher:,}", f"{student:,}", f"{teacher / student:.2f}x smaller")]
+    sizes = outputs.onnx_bytes
+    if "student" in sizes:
+        dense = sizes.get("teacher")
+        ratio = f"{dense / sizes['student']:.2f}x smaller" if dense else ""
+        rows.append(("ONNX file", render.megabytes(dense), render.megabytes(sizes["student"]), ratio))
+    return rows
+
+
+def loss_rows(objective: str, held_out: Mapping[str, Mapping[str, float]]) -> list[Row]:
+    """Return the losses on held-out text; the transfer terms of the teacher are zero by definition."""
+    before, rows = held_out["teacher"], []
+    for name, value in held_out["student"].items():
+        title = f"{objective} loss, held out" if name == "task" else f"{name} term, held out"
+        rows.append((title, f"{before.get(name, 0.0):.3f}", f"{value:.3f}", f"{value - before.get(name, 0.0):+.3f}"))
+    return rows
+
+
+def latency_rows(rows: Iterable[LatencyRow]) -> list[Row]:
+    """Return the medians of both models at each shape."""
+    cells: dict[tuple[int, int | None, int], dict[str, LatencyRow]] = {}
+    for row in rows:
+        cells.setdefault((row.batch, row.length, row.threads), {})[row.model] = row
+    found = []
+    for (batch, length, threads), models in cells.items():
+        shape = f"{batch} x {length}" if length else f"batch {batch}"
+        title = f"latency {shape}, {threads} thread{'s' if threads > 1 else ''}, p50"
+        dense, slim = models.get("teacher"), models["student"]
+        ratio = f"{dense.p50_ms / slim.p50_ms:.2f}x faster" if dense else ""
+        found.append((title, f"{dense.p50_ms:.2f} ms" if dense else "", f"{slim.p50_ms:.2f} ms", ratio))
+    return found

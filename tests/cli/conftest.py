@@ -1,0 +1,90 @@
+"""A tiny model with its tokenizer and text, and the command line run in this process without a network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from fxprune import hub
+from fxprune.cli import main
+
+WORDS = [f"w{i}" for i in range(60)]
+CONFIG = {
+    "vocab_size": 66,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 72,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "_answers", lambda host: False)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Every test runs in an empty folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``bert`` and ``vit``: folders as `save_pretrained` writes them. Tests do not change them."""
+    import transformers
+
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    transformers.BertForMaskedLM(transformers.BertConfig(**CONFIG)).save_pretrained(folder / "bert")
+    tokenizer().save_pretrained(folder / "bert")
+    rest = {name: value for name, value in CONFIG.items() if name not in ("vocab_size", "max_position_embeddings")}
+    image = transformers.ViTConfig(**rest, image_size=24, patch_size=8, num_labels=5)
+    transformers.ViTForImageClassification(image).save_pretrained(folder / "vit")
+    return folder
+
+
+@pytest.fixture
+def bert(models: Path) -> str:
+    return str(models / "bert")
+
+
+@pytest.fixture
+def own_bert(models: Path, here: Path) -> Path:
+    """A copy that may be changed."""
+    return Path(shutil.copytree(models / "bert", here / "model"))
+
+
+@pytest.fixture
+def text(here: Path) -> str:
+    """A file of sentences of known words."""
+    rows = [" ".join(WORDS[(i * 7 + j * j) % len(WORDS)] for j in range(30)) for i in range(120)]
+    (here / "text.txt").write_text("\n".join(rows))
+    return "text.txt"
+
+
+def tokenizer() -> Any:
+    import transformers
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    core = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {f"{name[1:-1].lower()}_token": name for name in names[:5]}
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=core, **special)
+
+
+@pytest.fixture
+def run() -> Callable[..., Result]:
+    def invoke(*arguments: object) -> Result:
+        return CliRunner().invoke(main, [str(argument) for argument in arguments], terminal_width=100)
+
+    return invoke
