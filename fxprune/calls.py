@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -79,10 +80,13 @@ def module_of(node: Node) -> str:
     return str(list(stack.values())[-1][0]) if stack else ""
 
 
+_MODULES = str(Path(torch.nn.__file__).parent)
+
+
 def source_of(node: Node) -> str:
     """Return the line of model code that made `node`: ``file.py:175  query(x).view(...)``."""
     lines = [line.strip() for line in (node.meta.get("stack_trace") or "").splitlines()]
-    where = [i for i, line in enumerate(lines) if line.startswith("File ") and "/torch/nn/" not in line]
+    where = [i for i, line in enumerate(lines) if line.startswith("File ") and _MODULES not in line]
     if not where:
         return ""
     _, path, rest = lines[where[-1]].split('"', 2)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,7 +57,14 @@ def traceable(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _private_copy(model: nn.Module) -> nn.Module:
-    owned = copy.deepcopy(model).eval()
+    try:
+        owned = copy.deepcopy(model).eval()
+    except Exception as error:
+        raise CaptureError(
+            f"{type(model).__name__} cannot be copied, and capture leaves the model itself alone",
+            cause=f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}",
+            remedy="make tensors that are computed from parameters inside forward, or remove such parametrizations",
+        ) from error
     for module in owned.modules():
         config = getattr(module, "config", None)
         if config is not None and hasattr(config, "use_cache"):
@@ -135,6 +143,9 @@ def _explained(model: nn.Module, failures: list[Exception]) -> CaptureError:
     )
 
 
+_NOT_THE_MODEL = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+
+
 def _user_frame(model: nn.Module, error: Exception) -> tuple[str, str] | None:
     """Return (module path, source line) of the innermost frame of the model's own code."""
     paths = {id(module): name for name, module in model.named_modules()}
@@ -144,7 +155,7 @@ def _user_frame(model: nn.Module, error: Exception) -> tuple[str, str] | None:
         owner = frame.f_locals.get("self")
         module = paths.get(id(owner), module)
         file = frame.f_code.co_filename
-        if "/torch/" not in file and "/fxprune/" not in file and paths.get(id(owner)) is not None:
+        if not file.startswith(_NOT_THE_MODEL) and id(owner) in paths:
             line = _source_line(file, step.tb_lineno)
             found = (module, f"{file.rpartition('/')[2]}:{step.tb_lineno}  {line}")
         step = step.tb_next
