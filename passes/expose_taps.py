@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch.fx import GraphModule, Node
 from torch.fx.graph import CodeGen
+from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves
 
 from fxprune.errors import PassError
@@ -47,7 +48,8 @@ class HideTaps(Pass):
         if "hidden_output" not in gm.meta:
             return PassResult(gm, modified=False)
         args, codegen = gm.meta.pop("hidden_output")
-        _output(gm).args = args
+        nodes = {node.name: node for node in gm.graph.nodes}  # a copy of a tapped graph has nodes of its own
+        _output(gm).args = map_arg(args, lambda node: nodes[node.name])
         gm.graph.set_codegen(codegen)
         return PassResult(gm, modified=True)
 

@@ -68,8 +68,8 @@ def _default_scale(inferred: Inferred, node: Node) -> float:
 
 def _multipliers(axis: tuple, factors: dict[Factor, float]) -> torch.Tensor:
     """Return the multiplier of each position: once for each scaled dimension it lies on."""
-    total = torch.ones(1)
+    total = torch.ones(1, dtype=torch.float64)
     for factor, units in positions(axis):
         if factor in factors:
-            total = total * torch.where(units < 0, 1.0, factors[factor])
+            total = total * torch.full(units.shape, factors[factor], dtype=torch.float64).where(units >= 0, 1.0)
     return total
