@@ -111,7 +111,9 @@ def test_a_text_column_that_is_not_there(refused, bert, here):
     assert "did you mean 'body'?" in said
 
 
-@pytest.mark.parametrize(("content", "complaint"), [("", "is empty"), (" \n\n", "is empty"), ("{not json", "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "complaint"), [("", "is empty"), (" \n\n", "is empty"), ("{not json", "cannot be read")]
+)
 def test_a_data_set_that_is_empty_or_unreadable(refused, bert, here, content, complaint):
     (here / "bad.jsonl").write_text(content)
     said = refused(*DISTILL, bert, "--dataset", "bad.jsonl", "--target-params", "50%")
