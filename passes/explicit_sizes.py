@@ -27,7 +27,7 @@ class ExplicitSizes(Pass):
     def call(self, gm: GraphModule) -> PassResult:
         stale = {node: explicit for node in gm.graph.nodes if (explicit := _explicit(node)) is not None}
         for node, (target, args) in stale.items():
-            node.target, node.args, node.kwargs = target, args, {}  # type: ignore[assignment]
+            node.target, node.args, node.kwargs = target, args, {}
         return PassResult(gm, modified=bool(stale))
 
     def ensures(self, gm: GraphModule) -> None:
