@@ -69,6 +69,7 @@ class DistillConfig:
         batch_size: sequences a step.
         length: tokens a sequence.
         learning_rate: of Adam, after a warm-up over `warmup` of the steps; decays linearly to 0.
+        table_rate: learning rate of tables that are only looked up in, relative to the others.
         weight_decay: of AdamW.
         importance: name of the score.
         smoothing: beta of its moving average.
@@ -86,6 +87,7 @@ class DistillConfig:
     batch_size: int = 16
     length: int = 128
     learning_rate: float = 1e-3
+    table_rate: float = 0.1
     weight_decay: float = 0.0
     warmup: float = 0.05
     clip: float = 1.0

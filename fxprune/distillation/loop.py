@@ -21,9 +21,10 @@ from fxprune.importance import Smoothed, UnitScorer, weight_score
 from fxprune.passes import DropoutMode, ExposeTaps, run_passes
 from fxprune.schedule import counts_at, cubic
 from fxprune.student import Student
-from fxprune.traced import Traced
+from fxprune.traced import Traced, tensor_of
 from fxprune.widths import Counts
 
+EMBEDDING = torch.ops.aten.embedding.default
 Outputs = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # outputs of the model, values of the taps
 
 
@@ -81,7 +82,7 @@ class Distiller:
             if weights.kl:
                 terms["kl"] = kl_loss(got, teacher[0][self.objective.logits].flatten(0, 1)[chosen])
         if weights.task and self.objective.name == FEATURES:
-            terms["task"] = self._similarity(student, teacher, batch)
+            terms["task"] = self._returned(student, teacher, batch)
         if weights.hidden and self.taps.hidden:
             terms["hidden"] = self._features(self.taps.hidden, student, teacher)
         if weights.embedding and self.taps.embedding:
@@ -102,14 +103,19 @@ class Distiller:
             terms.append(feature_loss(self.maps[tap.node](s), t))
         return torch.stack(terms).mean()
 
-    def _similarity(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+    def _returned(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Return the error of the features a headless model returns: token by token, and of what pooling makes of them.
+
+        A vector for the whole sequence counts only if there is nothing else: encoders carry poolers nobody trained.
+        """
         mask = batch.inputs.get("attention_mask", torch.ones_like(batch.inputs["input_ids"]))[..., None]
+        returned = [tap for tap in self.taps.hidden if tap.output]
         terms = []
-        for tap in self.taps.hidden:
-            if tap.output:
-                pair = (outputs[1][self._place[tap.node]] for outputs in (student, teacher))
-                s, t = (value if value.ndim < 3 else (value * mask).sum(1) / mask.sum(1) for value in pair)
-                terms.append(similarity_loss(s, t))
+        for tap in [tap for tap in returned if tap.sequence] or returned:
+            s, t = (outputs[1][self._place[tap.node]] for outputs in (student, teacher))
+            error = feature_loss(self.maps[tap.node](s), t)
+            s, t = (value if value.ndim < 3 else (value * mask).sum(1) / mask.sum(1) for value in (s, t))
+            terms.append(error + similarity_loss(s, t))
         return torch.stack(terms).mean()
 
     def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
@@ -177,7 +183,7 @@ class Distiller:
             self.accelerator.clip_grad_norm_(self.student.traced.parameters(), self.config.clip)
             rate = self._rate(self.done + 1)
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["scale"]
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -249,13 +255,31 @@ def _width(student: Student, axis: Axis) -> int:
 
 
 def _optimizer(traced: Traced, config: DistillConfig) -> AdamW:
-    """Adam as in the paper (0.9, 0.999, 1e-6); decay spares vectors."""
+    """Adam as in the paper (0.9, 0.999, 1e-6); decay spares vectors, and looked-up tables learn more slowly.
+
+    A row of a table has a gradient in the few steps that show its token, and Adam answers the first ones with steps of
+    many times the learning rate: rare tokens would be moved far, by chance. A table that is also multiplied with (tied
+    to a language-model head) has a gradient in every step.
+    """
     trained = [parameter.requires_grad_(True) for parameter in traced.parameters() if parameter.is_floating_point()]
+    tables = {id(tensor_of(traced, name)) for name in _looked_up(traced)}
+    matrices = [p for p in trained if p.ndim > 1 and id(p) not in tables]
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": config.weight_decay, "scale": 1.0},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0, "scale": 1.0},
+        {"params": [p for p in trained if id(p) in tables], "weight_decay": 0.0, "scale": config.table_rate},
     ]
-    return AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.999), eps=1e-6)
+    return AdamW([group for group in groups if group["params"]], lr=config.learning_rate, betas=(0.9, 0.999), eps=1e-6)
+
+
+def _looked_up(traced: Traced) -> list[str]:
+    """Return the parameters that are only ever picked from, row by row."""
+    readers = [node for node in traced.graph.nodes if node.op == "get_attr"]
+    return [
+        str(node.target)
+        for node in readers
+        if node.users and all(user.target is EMBEDDING and user.args[0] is node for user in node.users)
+    ]
 
 
 def generator_for(seed: int) -> Generator:

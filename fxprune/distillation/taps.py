@@ -30,6 +30,7 @@ class FeatureTap:
     block: str  # path of the block it leaves, or enters
     axis: Axis  # of its last dimension, shared with the groups
     output: bool = False  # whether the model returns it as features
+    sequence: bool = True  # whether it has a vector for each token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,14 @@ def _final(
     """Features the model returns count too: a final norm or a pooler may follow the last block."""
     taken = {tap.node for tap in hidden.values()}
     return [
-        FeatureTap(kind="hidden", node=node.name, block="output", axis=groups.inferred.of(node)[-1], output=True)
+        FeatureTap(
+            kind="hidden",
+            node=node.name,
+            block="output",
+            axis=groups.inferred.of(node)[-1],
+            output=True,
+            sequence=len(groups.inferred.of(node)) > 2,
+        )
         for place, node in enumerate(output_values(gm))
         if place in features and node.name not in taken
     ]
