@@ -19,10 +19,9 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device", remedy="use --device cpu, or a build of torch with CUDA")
-    try:
-        return torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"unknown device {name!r}", remedy="use cpu, cuda or auto") from error
+    if name not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}", remedy="use cpu, cuda or auto; CUDA_VISIBLE_DEVICES chooses a GPU")
+    return torch.device(name)
 
 
 def move(traced: GraphModule, device: torch.device) -> None:
@@ -34,8 +33,8 @@ def move(traced: GraphModule, device: torch.device) -> None:
         node.kwargs = torch.fx.node.map_aggregate(node.kwargs, lambda a: device if isinstance(a, torch.device) else a)
         if node.op == "get_attr":
             tensor = tensor_of(traced, str(node.target))
-            moved = (
-                torch.nn.Parameter(tensor.to(device)) if isinstance(tensor, torch.nn.Parameter) else tensor.to(device)
-            )
+            moved = tensor.detach().to(device)
+            if isinstance(tensor, torch.nn.Parameter):
+                moved = torch.nn.Parameter(moved, requires_grad=tensor.requires_grad)
             replace_tensor(traced, str(node.target), moved)
     traced.recompile()

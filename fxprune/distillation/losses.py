@@ -17,13 +17,15 @@ IGNORED = -100  # label of a position that takes no part
 
 
 def task_loss(logits_nv: Tensor, labels_n: Tensor) -> Tensor:
-    """Return the mean cross-entropy in nats over labelled positions."""
-    return F.cross_entropy(logits_nv, labels_n, ignore_index=IGNORED)
+    """Return the mean cross-entropy in nats over labelled positions; 0 where there is none."""
+    labelled = (labels_n != IGNORED).sum().clamp_min(1)
+    return F.cross_entropy(logits_nv, labels_n, ignore_index=IGNORED, reduction="sum") / labelled
 
 
 def kl_loss(student_nv: Tensor, teacher_nv: Tensor) -> Tensor:
-    """Return the mean KL(teacher || student) in nats over positions."""
-    return F.kl_div(student_nv.log_softmax(-1), teacher_nv.log_softmax(-1), log_target=True, reduction="batchmean")
+    """Return the mean KL(teacher || student) in nats over positions; 0 where there is none."""
+    student, teacher = student_nv.log_softmax(-1), teacher_nv.log_softmax(-1)
+    return F.kl_div(student, teacher, log_target=True, reduction="sum") / max(len(student), 1)
 
 
 def feature_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
@@ -34,7 +36,7 @@ def feature_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
         teacher: (..., d).
     """
     flat = teacher.flatten(0, -2)
-    variance = (flat - flat.mean(0)).square().mean()
+    variance = (flat - flat.mean(0)).square().mean() if len(flat) > 1 else flat.square().mean()
     return (mapped - teacher).square().mean() / variance.clamp_min(1e-12)
 
 
@@ -47,9 +49,13 @@ def similarity_loss(student_bd: Tensor, teacher_bd: Tensor) -> Tensor:
     Args:
         student_bd: one vector a sequence, (b, d').
         teacher_bd: likewise (b, d).
+    Returns:
+        0 for fewer than three sequences: one pair has no variance.
     Source:
         Park et al. 2019 (relational distillation), arXiv:1904.05068, with cosines for distances.
     """
+    if len(student_bd) < 3:
+        return student_bd.sum() * 0.0
     pairs = torch.triu_indices(len(student_bd), len(student_bd), 1)
     got, wanted = ((F.normalize(v, dim=-1) @ F.normalize(v, dim=-1).T)[*pairs] for v in (student_bd, teacher_bd))
     off = (got - got.mean()) - (wanted - wanted.mean())
