@@ -26,8 +26,10 @@ class LossWeights:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            if getattr(self, item.name) < 0:
-                raise UsageError(f"the weight of the {item.name} loss is negative", remedy="0 leaves a term out")
+            if not getattr(self, item.name) >= 0:
+                raise UsageError(
+                    f"the weight of the {item.name} loss is {getattr(self, item.name)}", remedy="0 leaves a term out"
+                )
         if not any(getattr(self, item.name) for item in fields(self)):
             raise UsageError("all loss weights are zero", remedy="give at least one term a weight")
 
@@ -113,5 +115,13 @@ class DistillConfig:
             raise UsageError(f"the mask probability {self.mask_probability} is not between 0 and 1", remedy="use 0.15")
         if not self.learning_rate > 0.0:
             raise UsageError(f"the learning rate {self.learning_rate} is not positive", remedy="use 1e-3")
+        if not self.clip > 0.0:
+            raise UsageError(f"clip is {self.clip}", remedy="use 1.0: the largest norm of a gradient")
+        for name in ("table_rate", "weight_decay"):
+            if not getattr(self, name) >= 0.0:
+                raise UsageError(f"{name} is {getattr(self, name)}", remedy="use a number that is not negative")
+        for name in ("warmup", "smoothing"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"{name} is {getattr(self, name)}", remedy="use a number from 0 to below 1")
         if self.importance not in WEIGHT_SCORES:
             raise UsageError(unknown_name("score", self.importance, WEIGHT_SCORES))

@@ -16,7 +16,7 @@ from fxprune.distillation.losses import attention_loss, feature_loss, kl_loss, s
 from fxprune.distillation.maps import FeatureMap
 from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
-from fxprune.errors import DistillError
+from fxprune.errors import DistillError, UsageError
 from fxprune.importance import Smoothed, UnitScorer, weight_score
 from fxprune.passes import DropoutMode, ExposeTaps, run_passes
 from fxprune.schedule import counts_at, cubic
@@ -81,7 +81,7 @@ class Distiller:
                 terms["task"] = task_loss(got, batch.labels.flatten()[chosen])
             if weights.kl:
                 terms["kl"] = kl_loss(got, teacher[0][self.objective.logits].flatten(0, 1)[chosen])
-        if weights.task and self.objective.name == FEATURES:
+        if weights.task and self.objective.name == FEATURES and any(tap.output for tap in self.taps.hidden):
             terms["task"] = self._returned(student, teacher, batch)
         if weights.hidden and self.taps.hidden:
             terms["hidden"] = self._features(self.taps.hidden, student, teacher)
@@ -89,6 +89,8 @@ class Distiller:
             terms["embedding"] = self._features(self.taps.embedding, student, teacher)
         if weights.attention and self.taps.attention:
             terms["attention"] = self._attention(student, teacher)
+        if not terms:
+            raise UsageError("no loss term is left for this model", remedy="give hidden or attention a weight")
         return terms
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
@@ -237,14 +239,16 @@ class Distiller:
         """Return the mean of every term on held-out batches, for the teacher and the student."""
         sums: dict[str, dict[str, float]] = {"teacher": {}, "student": {}}
         run_passes(self.student.traced, [DropoutMode(train=False)])
+        rows = sum(len(batch.inputs["input_ids"]) for batch in batches)
         for batch in batches:
+            share = len(batch.inputs["input_ids"]) / rows  # the last one may be smaller
             teacher, student = self.run(self.teacher, batch), self.run(self.student.traced, batch)
             for name, value in self.losses(student, teacher, batch).items():
-                sums["student"][name] = sums["student"].get(name, 0.0) + float(value) / len(batches)
+                sums["student"][name] = sums["student"].get(name, 0.0) + float(value) * share
             if self.objective.logits is not None and batch.labels is not None:
                 logits = teacher[0][self.objective.logits].flatten(0, 1)
                 value = task_loss(logits, batch.labels.flatten())
-                sums["teacher"]["task"] = sums["teacher"].get("task", 0.0) + float(value) / len(batches)
+                sums["teacher"]["task"] = sums["teacher"].get("task", 0.0) + float(value) * share
         run_passes(self.student.traced, [DropoutMode(train=self.config.dropout)])
         return sums
 

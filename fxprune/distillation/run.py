@@ -22,13 +22,20 @@ from fxprune.distillation.loop import Distiller, generator_for
 from fxprune.distillation.objective import FEATURES, Batch, Objective, find_objective
 from fxprune.distillation.packing import fixed_batches, packed_batches
 from fxprune.distillation.report import DistillResult, StepReport
-from fxprune.distillation.taps import find_taps
+from fxprune.distillation.taps import Taps, find_taps
 from fxprune.errors import UsageError
 from fxprune.groups import byproducts, feature_outputs
+from fxprune.hub import first_line
 from fxprune.passes import DropoutMode, HideTaps, run_passes
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
+
+_SIGHTS = {
+    "hidden": "residual stream that leaves a numbered block",
+    "embedding": "residual stream that enters a first block",
+    "attention": "fused attention",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +81,7 @@ def distill(
     accelerator = Accelerator(cpu=device.type == "cpu")
     if accelerator.num_processes > 1:
         raise UsageError("several processes are not supported yet", remedy="run one process")
+    _check_float32(model)
     set_seed(config.seed)
     if examples is None:
         from fxprune.sources import example_inputs
@@ -88,17 +96,18 @@ def distill(
     final = api.counts_for(student, target_params=config.target_params, limits=limits)
     held_out, batches = _data(dataset, tokenizer, objective, config, text_column)
     teacher = copy.deepcopy(traced).requires_grad_(False)
+    _check_fits(teacher, held_out[0])
+    taps = find_taps(traced, student.groups, student.free_outputs)
     for graph in (teacher, traced):
         move(graph, accelerator.device)
     start = StartReport(
         teacher_params=teacher.num_parameters(),
         student_params=student.budget.parameters(final),
         objective=objective.name,
-        notes=_notes(objective, student, config),
+        notes=_notes(objective, student, taps, config),
     )
     if on_start is not None:
         on_start(start)
-    taps = find_taps(traced, student.groups, student.free_outputs)
     distiller = Distiller(teacher, student, taps, objective, final, config, accelerator)
     began = time.monotonic()
     history = list(_train(distiller, batches, on_step))
@@ -158,13 +167,46 @@ def _data(
     )
 
 
-def _notes(objective: Objective, student: Student, config: DistillConfig) -> tuple[str, ...]:
+def _check_float32(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            raise UsageError(
+                f"the model is in {str(parameter.dtype).removeprefix('torch.')}, and is trained in float32",
+                cause=f"parameter {name!r}",
+                remedy="pass model.float()",
+            )
+
+
+def _check_fits(teacher: Traced, batch: Batch) -> None:
+    """Let the teacher read two rows, on the CPU: elsewhere an index out of range ends the process."""
+    ids = batch.inputs["input_ids"]
+    rows = {name: tensor[:2] if len(tensor) > 1 else tensor.repeat(2, 1) for name, tensor in batch.inputs.items()}
+    try:
+        with torch.no_grad():
+            teacher(**rows)
+    except (IndexError, RuntimeError) as error:
+        raise UsageError(
+            f"the model cannot read sequences of {ids.shape[1]} tokens with ids up to {int(ids.max())}",
+            cause=first_line(error),
+            remedy="choose a smaller length, or the tokenizer the model was trained with",
+        ) from error
+
+
+def _notes(objective: Objective, student: Student, taps: Taps, config: DistillConfig) -> tuple[str, ...]:
     notes = []
-    if objective.name == FEATURES:
+    if objective.name == FEATURES and any(tap.output for tap in taps.hidden):
         notes.append(
-            "the model has no language-model head: distilled on hidden, embedding and attention terms; "
-            "its output features shrink with it"
+            "the model has no language-model head: distilled on how similar its output features are, and on hidden, "
+            "embedding and attention terms; the output features shrink with it"
         )
+    elif objective.name == FEATURES:
+        notes.append(
+            "the model has no language-model head: distilled on hidden, embedding and attention terms; nothing trains "
+            "the layers that make its predictions, so train them afterwards"
+        )
+    missing = {"hidden": taps.hidden, "embedding": taps.embedding, "attention": taps.attention}
+    for term in [name for name, found in missing.items() if getattr(config.loss, name) and not found]:
+        notes.append(f"no {term} term: the graph shows no {_SIGHTS[term]}")
     if student.traced.provenance.rung != "named":
         notes.append(f"captured with {student.traced.provenance.rung} sizes")
     if not config.loadable:
