@@ -54,8 +54,9 @@ class SliceUnits(Pass):
         moves = StateMoves(self.optimizers, index)
         modified = False
         with torch.no_grad():
-            # one tensor after the other, with its optimizer state: what is cut off is free before the next is made
-            for name, axes in self.inferred.tensors.items():
+            # one tensor after the other, with its optimizer state: what is cut off is free before the next is made.
+            # Last first: in that order malloc reuses what was freed, instead of handing it back and asking again
+            for name, axes in reversed(self.inferred.tensors.items()):
                 if any(index(axis) is not None for axis in axes):
                     old = tensor_of(gm, name)
                     new = sliced(old, axes, index)
