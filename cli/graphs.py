@@ -79,7 +79,7 @@ def time_models(names: Sequence[str], grid: Sequence[tuple[int, int]], threads: 
             files[name] = export_onnx(opened.traced, opened.examples, Path(folder) / f"{place}.onnx").path
             found.append(opened.examples)
         render.say("timing")
-        return latency_table(files, _common(names, found), grid, threads)
+        return latency_table(files, common_inputs(names, found), grid, threads)
 
 
 def _session(name: str) -> InferenceSession:
@@ -108,7 +108,7 @@ def _made_up(value: Any, generator: torch.Generator) -> Tensor:
     )
 
 
-def _common(names: Sequence[str], found: Sequence[Examples]) -> Examples:
+def common_inputs(names: Sequence[str], found: Sequence[Examples]) -> Examples:
     """Return inputs all models take: those with the smallest ids, since vocabularies may differ."""
     for name, examples in zip(names, found, strict=True):
         if set(examples) != set(found[0]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,7 +169,7 @@ class _Writer:
                 self.onnx_bytes = {"teacher": _size(dense), **self.onnx_bytes}
                 models = {"teacher": dense.path, **models}
                 self.on_stage("latency of both")
-            grid = list(dict.fromkeys(_within(settings.grid, self.slim)))
+            grid = within(settings.grid, self.slim)
             self.latency = latency_table(
                 models, examples, grid, settings.threads, rounds=settings.rounds, seconds=settings.seconds
             )
@@ -200,15 +200,9 @@ def _size(export: OnnxExport) -> int:
     return sum(file.stat().st_size for file in export.files)
 
 
-def _within(grid: Iterable[tuple[int, int]], slim: Traced) -> Iterator[tuple[int, int]]:
+def within(grid: Iterable[tuple[int, int]], slim: Traced) -> list[tuple[int, int]]:
     """Shorten lengths to what the model takes, such as the rows of its position table."""
     specs = [spec for spec in slim.provenance.dynamic.values() if isinstance(spec, dict)]
-    bounds = [
-        dim.max
-        for spec in specs
-        for axis, dim in spec.items()
-        if axis == 1 and isinstance(getattr(dim, "max", None), int)
-    ]
-    longest = min(bounds, default=None)
-    for batch, length in grid:
-        yield batch, length if longest is None else min(length, longest)
+    bounds = [getattr(dim, "max", None) for spec in specs for axis, dim in spec.items() if axis == 1]
+    longest = min((bound for bound in bounds if isinstance(bound, int)), default=None)
+    return list(dict.fromkeys((batch, length if longest is None else min(length, longest)) for batch, length in grid))

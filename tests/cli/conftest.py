@@ -18,7 +18,7 @@ WORDS = [f"w{i}" for i in range(60)]
 CONFIG = {
     "vocab_size": 66,
     "hidden_size": 32,
-    "num_hidden_layers": 2,
+    "num_hidden_layers": 1,
     "num_attention_heads": 4,
     "intermediate_size": 72,
     "max_position_embeddings": 64,

@@ -14,9 +14,11 @@ from click.testing import CliRunner
 import fxprune
 from fxprune.cli import main, render
 from fxprune.cli.drawing import to_svg
+from fxprune.cli.graphs import common_inputs
 from fxprune.cli.results import latency_rows, loss_rows
 from fxprune.deploy import hf
-from fxprune.errors import DeployError, DistillError
+from fxprune.deploy.latency import LatencyRow
+from fxprune.errors import DeployError, DistillError, UsageError
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 FILES |= {"plan.json", "student.pt2", "onnx/model.onnx", "fxprune.json"}
@@ -64,32 +66,22 @@ def test_what_prune_wrote_loads_as_an_ordinary_model_and_as_a_graph(pruned):
     assert json.loads((folder / "certificate.json").read_text())["holds"]
 
 
-def test_the_same_plan_gives_the_same_weights(pruned, run, bert):
+def test_the_same_plan_gives_the_same_weights_and_overwrites_only_our_files(pruned, run, bert, here):
     folder, _ = pruned
-    result = run("prune", "--model", bert, "--plan", folder / "plan.json", "--output", "again", "--no-latency")
-    assert result.exit_code == 0, result.output
-    assert (Path("again") / "plan.json").read_text() == (folder / "plan.json").read_text()
-    first, again = (transformers.BertForMaskedLM.from_pretrained(path).state_dict() for path in (folder, "again"))
-    assert all(torch.equal(first[name], again[name]) for name in first)
-
-
-def test_prune_ends_with_the_table_and_the_path(run, models):
-    result = run("prune", "--model", models / "vit", "--ratio", 0.5, "--grid", "1x8")
-    assert result.exit_code == 0, result.output
-    for word in ("teacher against student", "parameters", "ONNX file", "latency batch 1, 1 thread, p50"):
-        assert word in result.stdout
-    assert result.stdout.splitlines()[-1] == "results in out"
-
-
-def test_overwrite_replaces_our_files_and_leaves_others(run, models, pruned, here):
-    out = here / "out"
-    (out / "onnx").mkdir(parents=True)
+    (here / "again" / "onnx").mkdir(parents=True)
     for name in ("notes.txt", "onnx/mine.txt", "plan.json"):
-        (out / name).write_text("old")
-    result = run("prune", "--model", models / "vit", "--ratio", 0.5, "--no-latency", "--overwrite")
+        (here / "again" / name).write_text("old")
+    plan = ("--plan", folder / "plan.json")
+    result = run("prune", "--model", bert, *plan, "--output", "again", "--overwrite", "--no-latency")
     assert result.exit_code == 0, result.output
-    assert (out / "notes.txt").read_text() == (out / "onnx" / "mine.txt").read_text() == "old"
-    assert fxprune.Plan.load(out / "plan.json").groups
+    again = here / "again"
+    assert (again / "plan.json").read_text() == (folder / "plan.json").read_text()
+    assert (again / "notes.txt").read_text() == (again / "onnx" / "mine.txt").read_text() == "old"
+    first, second = (transformers.BertForMaskedLM.from_pretrained(path).state_dict() for path in (folder, again))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    for word in ("teacher against student", "parameters", "ONNX file"):
+        assert word in result.stdout
+    assert result.stdout.splitlines()[-1] == "results in again"
 
 
 def test_distill_trains_and_fills_the_folder(run, bert, text):
@@ -148,7 +140,7 @@ def test_inspect_lists_groups_and_why_some_are_frozen(run, bert):
     groups = json.loads(result.stdout)["groups"]
     sizes = {group["name"]: group["size"] for group in groups}
     assert sizes["hidden"] == 32
-    assert sizes["bert.encoder.layer.1.inner"] == 72
+    assert sizes["bert.encoder.layer.0.inner"] == 72
     frozen = [group for group in groups if group["frozen"]]
     assert "rows are picked by data" in {group["frozen"]["reason"] for group in frozen}
     assert groups[-len(frozen) :] == frozen  # last, and those that hold most parameters first
@@ -162,7 +154,7 @@ def test_inspect_draws_the_groups(run, bert):
     assert "bert.encoder.layer.*.inner" in result.stdout
     drawing = ElementTree.fromstring(Path("groups.svg").read_text())
     texts = [element.text for element in drawing.iter("{http://www.w3.org/2000/svg}text")]
-    assert "bert.encoder.layer.*.inner (72) x 2" in texts
+    assert "bert.encoder.layer.*.inner (72)" in texts
     assert "bert.encoder.layer.*.intermediate.dense.weight[0]" in texts
 
 
@@ -179,10 +171,12 @@ def test_export_and_bench_take_folders_saved_graphs_and_files(run, pruned, bert,
     assert [row["model"] for row in json.loads(result.stdout)] == [bert, "student.onnx"]
 
 
-def test_bench_needs_models_of_the_same_inputs(run, models, bert):
-    result = run("bench", bert, models / "vit", "--grid", "1x8")
-    assert result.exit_code == 2
-    assert "take different inputs" in result.stderr
+def test_bench_needs_models_of_the_same_inputs_and_takes_the_smallest_ids():
+    large, small = ({"input_ids": torch.tensor([[9, top]])} for top in (900, 30))
+    assert common_inputs(["a", "b"], [large, small]) is small
+    with pytest.raises(UsageError, match="a and b take different inputs") as refusal:
+        common_inputs(["a", "b"], [large, {"pixel_values": torch.ones(1, 3, 8, 8)}])
+    assert refusal.value.cause == "input_ids against pixel_values"
 
 
 def test_losses_stand_beside_the_teachers():
@@ -191,7 +185,15 @@ def test_losses_stand_beside_the_teachers():
         ("masked LM loss, held out", "4.000", "5.500", "+1.500"),
         ("kl term, held out", "0.000", "1.250", "+1.250"),
     ]
-    assert latency_rows([]) == []
+
+
+def test_medians_stand_beside_the_teachers():
+    rest = {"n": 5, "warmup": 1, "provider": "CPU", "onnxruntime": "1", "cpu": "x", "fxprune": "0"}
+    rest |= {"p25_ms": 1.0, "p75_ms": 2.0, "p95_ms": 3.0, "batch": 1, "threads": 1}
+    rows = [LatencyRow(model=m, length=8, p50_ms=ms, **rest) for m, ms in (("teacher", 4.0), ("student", 2.0))]
+    assert latency_rows(rows) == [("latency 1 x 8, 1 thread, p50", "4.00 ms", "2.00 ms", "2.00x faster")]
+    alone = LatencyRow(model="student", length=None, p50_ms=2.0, **{**rest, "threads": 2})
+    assert latency_rows([alone]) == [("latency batch 1, 2 threads, p50", "", "2.00 ms", "")]
 
 
 def test_the_drawing_does_not_depend_on_the_number_of_layers(tmp_path):

@@ -65,6 +65,7 @@ def test_other_heads_of_the_same_shapes_are_refused(slim_bert, bert):
     assert "attention" in refusal.value.module
 
 
+@pytest.mark.slow
 def test_a_factor_computed_from_the_width_is_absorbed_by_the_norm_before_it():
     config = transformers.T5Config(**T5, decoder_start_token_id=0)
     ids = torch.randint(3, 99, (5, 13))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from torch.export import Dim
 
 import fxprune
 from fxprune.deploy import hf, onnx
 from fxprune.deploy.manifest import read_manifest, remove_old, write_manifest
-from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
+from fxprune.deploy.outputs import LatencySettings, check_output, within, write_outputs
 from fxprune.distillation.report import StepReport
 from fxprune.errors import DeployError, UsageError
+from fxprune.traced import Provenance
 
 ALL = ["config.json", "latency.json", "metrics.jsonl", "model.safetensors", "onnx/model.onnx", "plan.json"]
 ALL += ["student.pt2"]
@@ -95,13 +98,13 @@ def test_the_files_of_an_earlier_run_go_and_all_others_stay(slim_bert, tmp_path,
     assert (tmp_path / "notes.txt").read_text() == "old"
 
 
-def test_lengths_a_model_cannot_take_are_shortened(slim_bert, tmp_path, bert):
-    inputs = bert.inputs()
-    config = type(bert.config)(**{**bert.dense, "max_position_embeddings": 20})
-    slim = fxprune.prune(bert.build(config), inputs, ratio=0.5)
-    outputs = write_outputs(slim, tmp_path, latency=LatencySettings(grid=((1, 64), (1, 128)), rounds=1, seconds=0.1))
-    assert not outputs.failures
-    assert [(row.model, row.length) for row in outputs.latency] == [("student", 20)]
+def test_lengths_a_model_cannot_take_are_shortened():
+    ids = {0: Dim("batch"), 1: Dim("length", max=20)}
+    slim = SimpleNamespace(provenance=Provenance(dynamic={"input_ids": ids, "pixel_values": {0: Dim("batch")}}))
+    assert within(((1, 8), (1, 64), (2, 128)), slim) == [(1, 8), (1, 20), (2, 20)]
+    assert within(((1, 64), (1, 128)), slim) == [(1, 20)]
+    free = SimpleNamespace(provenance=Provenance(dynamic={"x": {0: Dim("batch"), 1: Dim("length")}}))
+    assert within(((1, 512),), free) == [(1, 512)]
 
 
 def test_a_list_never_reaches_outside_its_folder(tmp_path):
