@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import cache
 
 import torch
+from models import traced_of
 from torch import Tensor
 
 from fxprune.groups import Groups, analyse
@@ -75,6 +77,12 @@ class Cut:
     def faults(self, inputs: dict[str, Tensor]) -> list[str]:
         """Proof 3."""
         return structure_faults(self.slim, self.after, inputs)
+
+
+@cache
+def half_of(name: str, *, ragged: bool) -> Cut:
+    """Return a tested model cut to random halves; shared by tests, so do not cut it further."""
+    return Cut.of(traced_of(name), ragged=ragged)
 
 
 def ledger_of(traced: Traced, groups: Groups) -> Ledger:

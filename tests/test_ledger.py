@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from cutting import Cut, halves, ledger_of
-from models import ALL, inputs_of, traced_of
+from models import inputs_of, traced_of
 from torch import Tensor
 
 from fxprune.errors import PlanError
@@ -32,7 +32,7 @@ def _equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("ragged", [False, True], ids=["plain", "ragged"])
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["bert", "modernbert", "llama", "t5", "fused_qkv", "partial_rotary", "folded_heads"])
 def test_two_steps_are_one_step(name: str, ragged: bool) -> None:
     cut = Cut.of(traced_of(name), ragged=ragged)
     halfway = cut.plan

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from cutting import Cut
+from cutting import Cut, half_of
 from models import ALL, traced_of
 
 from fxprune.errors import PlanError
@@ -22,7 +22,7 @@ def _dense_state(cut: Cut) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("ragged", [False, True], ids=["plain", "ragged"])
 @pytest.mark.parametrize("name", ALL)
 def test_dense_weights_and_plan_are_the_slim_weights(name: str, ragged: bool) -> None:
-    cut = Cut.of(traced_of(name), ragged=ragged)
+    cut = half_of(name, ragged=ragged)
     plan = Plan.from_json(cut.plan.to_json())
     assert plan == cut.plan
     slim, made = cut.slim.state_dict(), plan.apply(_dense_state(cut))
@@ -31,7 +31,7 @@ def test_dense_weights_and_plan_are_the_slim_weights(name: str, ragged: bool) ->
 
 
 def test_the_other_way_puts_slim_weights_back_into_their_places() -> None:
-    cut = Cut.of(traced_of("bert"), ragged=True)
+    cut = half_of("bert", ragged=True)
     dense = _dense_state(cut)
     trained = {key: value + 1 for key, value in cut.slim.state_dict().items()}
     merged = cut.plan.implant(dense, trained)
@@ -43,14 +43,14 @@ def test_the_other_way_puts_slim_weights_back_into_their_places() -> None:
 
 
 def test_sizes_are_the_kept_counts() -> None:
-    cut = Cut.of(traced_of("bert"), ragged=True)
+    cut = half_of("bert", ragged=True)
     sizes = cut.plan.sizes()
     assert sizes == {group.name: group.size for group in cut.after}
     assert sizes["hidden"] == 16
 
 
 def test_a_plan_is_saved_and_loaded(tmp_path: Path) -> None:
-    plan = Cut.of(traced_of("fused_qkv"), ragged=True).plan
+    plan = half_of("fused_qkv", ragged=True).plan
     plan.save(tmp_path / "plan.json")
     assert Plan.load(tmp_path / "plan.json") == plan
     with pytest.raises(PlanError, match=r"cannot read plan '.*nope.json'"):
@@ -61,14 +61,14 @@ def test_a_plan_is_saved_and_loaded(tmp_path: Path) -> None:
 
 
 def test_the_plan_of_another_model_is_refused() -> None:
-    plan = Cut.of(traced_of("bert")).plan
+    plan = half_of("bert", ragged=False).plan
     with pytest.raises(PlanError, match=r"the plan belongs to another model\n  cause   the plan knows no '"):
         plan.apply(traced_of("fused_qkv").state_dict())
     wider = {key: torch.zeros(*value.shape, 2) for key, value in traced_of("bert").state_dict().items()}
     with pytest.raises(PlanError, match="parameters are missing or have other shapes"):
         plan.apply(wider)
     with pytest.raises(PlanError, match="belongs to another model"):
-        plan.apply(Cut.of(traced_of("bert")).slim.state_dict())
+        plan.apply(half_of("bert", ragged=False).slim.state_dict())
 
 
 def test_the_fingerprint_sees_names_and_shapes_only() -> None:
@@ -79,7 +79,7 @@ def test_the_fingerprint_sees_names_and_shapes_only() -> None:
 
 
 def _data() -> dict[str, Any]:
-    return json.loads(Cut.of(traced_of("fused_qkv"), ragged=True).plan.to_json())  # type: ignore[no-any-return]
+    return json.loads(half_of("fused_qkv", ragged=True).plan.to_json())  # type: ignore[no-any-return]
 
 
 def _broken(change: Any) -> str:
@@ -136,6 +136,6 @@ def test_a_mask_of_units() -> None:
 
 
 def test_plans_are_equal_by_content() -> None:
-    plan = Cut.of(traced_of("fused_glu")).plan
+    plan = half_of("fused_glu", ragged=False).plan
     assert plan == replace(plan)
     assert plan != replace(plan, model="other")

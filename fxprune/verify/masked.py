@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import GraphModule, Interpreter, Node
 
-from fxprune.axes import Axis
+from fxprune.axes import Axis, resolve
 from fxprune.groups import Groups
 from fxprune.units import Kept
 from fxprune.verify.compare import output_axes, output_tensors, relative_error
@@ -37,6 +37,7 @@ class MaskedDense(Interpreter):
         self.axes = groups.inferred.axes
         self.kept = kept
         self.symbols = Symbols()
+        self._masks: dict[tuple[Axis, ...], Tensor | None] = {}  # the layers of a model share few layouts
 
     def run_node(self, n: Node) -> Any:
         """Run one node and zero the removed units of its value."""
@@ -50,7 +51,13 @@ class MaskedDense(Interpreter):
         """Return which entries of the first operand stay, if any go."""
         operand = node.args[0]
         assert isinstance(operand, Node)
-        return kept_entries(self.axes[operand][0], self.kept, self.symbols)
+        return self._mask(self.axes[operand][0])
+
+    def _mask(self, axes: tuple[Axis, ...]) -> Tensor | None:
+        layout = tuple(map(resolve, axes))
+        if layout not in self._masks:
+            self._masks[layout] = kept_entries(layout, self.kept, self.symbols)
+        return self._masks[layout]
 
     def _masked(self, node: Node, value: Any) -> Any:
         results = self.axes.get(node)
@@ -60,8 +67,7 @@ class MaskedDense(Interpreter):
         if node.op == "placeholder":
             self.symbols.learn(results[0], value)
         zeroed = [
-            _zeroed(item, kept_entries(axes, self.kept, self.symbols), in_place=_writes(node))
-            for item, axes in zip(values, results, strict=True)
+            _zeroed(item, self._mask(axes), in_place=_writes(node)) for item, axes in zip(values, results, strict=True)
         ]
         return zeroed[0] if isinstance(value, Tensor) else zeroed
 
