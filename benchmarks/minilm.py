@@ -105,6 +105,7 @@ def main(data: Path, target: str, steps: int, seeds: int, threads: int, score: s
                 max_steps=steps,
                 batch_size=32,
                 length=32,
+                learning_rate=5e-4,
                 seed=seed,
                 schedule=schedule,
                 importance=score,

@@ -173,10 +173,15 @@ class Distiller:
         return {"total": float(total.detach()), **values}, cut, left
 
     def _probe(self, student: Outputs) -> Tensor:
-        """A random projection of all features: its squared gradients sum to the Gauss-Newton curvature there."""
+        """A random projection of the features to keep: its squared gradients sum to the Gauss-Newton curvature there.
+
+        Those are what the model returns, where it returns features, as their users see them: pooled over the sequence.
+        """
+        returned = [tap for tap in self.taps.hidden if tap.output]
         terms = []
-        for tap in (*self.taps.hidden, *self.taps.embedding):
+        for tap in [tap for tap in returned if tap.sequence] or returned or self.taps.hidden:
             value = student[1][self._place[tap.node]]
+            value = value if value.ndim < 3 else value.mean(1)
             terms.append((value * torch.randn_like(value)).sum() / value.detach().norm().clamp_min(1e-12))
         return torch.stack(terms).sum()
 
