@@ -177,12 +177,15 @@ class Distiller:
 
         Those are what the model returns, where it returns features, as their users see them: pooled over the sequence.
         """
-        returned = [tap for tap in self.taps.hidden if tap.output]
+        returned = [tap for tap in self.taps.hidden if tap.output] or self.taps.hidden
+        sequences = [tap for tap in returned if tap.sequence] or returned
         terms = []
-        for tap in [tap for tap in returned if tap.sequence] or returned or self.taps.hidden:
+        for tap in returned:
             value = student[1][self._place[tap.node]]
             value = value if value.ndim < 3 else value.mean(1)
-            terms.append((value * torch.randn_like(value)).sum() / value.detach().norm().clamp_min(1e-12))
+            # without any gradient the units of a pooler would be cut arbitrarily: a thousandth decides among them
+            drawn = (value * torch.randn_like(value)).sum() if tap in sequences else 1e-3 * value.sum()
+            terms.append(drawn / value.detach().norm().clamp_min(1e-12))
         return torch.stack(terms).sum()
 
     def _update(self) -> None:

@@ -1,0 +1,101 @@
+"""What a student is trained on is found from the graph and the tokenizer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from models import _BERT, traced_of
+from models import text as text_inputs
+from text import tokenizer
+
+import fxprune
+from fxprune.distillation.losses import IGNORED
+from fxprune.distillation.objective import CAUSAL, FEATURES, MASKED, Objective, find_objective
+from fxprune.errors import UsageError
+
+
+@pytest.mark.parametrize("name", ["bert", "roberta", "distilbert", "electra", "modernbert"])
+def test_a_masked_language_model_is_recognised(name: str) -> None:
+    found = find_objective(traced_of(name), tokenizer())
+    assert found == Objective(MASKED, 0, ("input_ids", "attention_mask"))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama"])
+def test_without_a_mask_token_it_is_a_causal_one(name: str) -> None:
+    """GPT-2 views its token ids as (-1, length) before it looks them up."""
+    found = find_objective(traced_of(name), tokenizer(mask=False))
+    assert found == Objective(CAUSAL, 0, ("input_ids", "attention_mask"))
+
+
+def test_without_a_head_there_are_only_features() -> None:
+    from transformers import BertConfig, BertModel
+
+    traced = fxprune.capture(BertModel(BertConfig(**_BERT)), text_inputs(5, 13))
+    assert find_objective(traced, tokenizer()) == Objective(FEATURES, None, ("input_ids", "attention_mask"))
+
+
+def test_labels_of_tokens_are_no_language_model() -> None:
+    """Two labels, and a table of two token types: only the table of the token ids counts."""
+    from transformers import BertConfig, BertForTokenClassification
+
+    model = BertForTokenClassification(BertConfig(**_BERT, num_labels=2))
+    inputs = text_inputs(5, 13)
+    traced = fxprune.capture(model, inputs | {"token_type_ids": torch.zeros_like(inputs["input_ids"])})
+    found = find_objective(traced, tokenizer())
+    assert (found.name, found.logits) == (FEATURES, None)
+    assert found.inputs == ("input_ids", "attention_mask", "token_type_ids")
+
+
+@pytest.mark.parametrize(("name", "needed"), [("vit", "pixel_values"), ("t5", "decoder_input_ids")])
+def test_a_model_of_something_else_than_text_is_refused(name: str, needed: str) -> None:
+    with pytest.raises(UsageError, match=f"the model needs the input '{needed}', which text alone does not give"):
+        find_objective(traced_of(name), tokenizer())
+
+
+def batch() -> dict[str, torch.Tensor]:
+    ids = torch.randint(5, len(tokenizer()), (4, 12))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+
+def test_a_masked_batch_has_labels_where_it_is_masked() -> None:
+    given = batch()
+    objective = Objective(MASKED, 0, ("input_ids", "attention_mask", "token_type_ids"))
+    made = objective.prepare(given, tokenizer(), torch.Generator().manual_seed(0), 0.3)
+    assert made.labels is not None
+    chosen = made.labels != IGNORED
+    assert 0 < int(chosen.sum()) < chosen.numel()
+    assert torch.equal(made.labels[chosen], given["input_ids"][chosen])
+    assert torch.equal(made.inputs["input_ids"][~chosen], given["input_ids"][~chosen])
+    assert (made.inputs["input_ids"] == tokenizer().mask_token_id).any()
+    assert not made.inputs["token_type_ids"].any()
+    assert set(made.inputs) == set(objective.inputs)
+
+
+def test_a_causal_batch_is_labelled_with_the_next_token() -> None:
+    given = batch()
+    made = Objective(CAUSAL, 0, ("input_ids",)).prepare(given, tokenizer(mask=False), torch.Generator(), 0.15)
+    assert made.labels is not None
+    assert torch.equal(made.labels[:, :-1], given["input_ids"][:, 1:])
+    assert (made.labels[:, -1] == IGNORED).all()
+    assert set(made.inputs) == {"input_ids"}
+    assert made.inputs["input_ids"] is given["input_ids"]
+
+
+def test_a_batch_for_features_is_as_it_came() -> None:
+    given = batch()
+    made = Objective(FEATURES, None, ("input_ids", "attention_mask")).prepare(given, None, torch.Generator(), 0.15)
+    assert made.labels is None
+    assert all(torch.equal(made.inputs[name], given[name]) for name in made.inputs)
+
+
+def test_the_same_generator_masks_the_same() -> None:
+    given, objective = batch(), Objective(MASKED, 0, ("input_ids",))
+    first, second = (objective.prepare(given, tokenizer(), torch.Generator().manual_seed(7), 0.15) for _ in range(2))
+    assert torch.equal(first.inputs["input_ids"], second.inputs["input_ids"])
+
+
+def test_a_batch_moves_as_a_whole() -> None:
+    made = Objective(CAUSAL, 0, ("input_ids",)).prepare(batch(), None, torch.Generator(), 0.15)
+    moved = made.to(torch.device("meta"))
+    assert moved.labels is not None
+    assert {moved.labels.device.type, moved.inputs["input_ids"].device.type} == {"meta"}

@@ -1,0 +1,127 @@
+"""Taps are found on graphs nobody described: one hidden state and one attention a block, and what enters the first."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from models import _BERT, ARCHITECTURES, LAYERS, inputs_of, model_of, text, traced_of
+from torch import nn
+
+import fxprune
+from fxprune.distillation.taps import Taps, find_taps
+from fxprune.groups import analyse, feature_outputs
+from fxprune.passes import ExposeTaps, run_passes
+from fxprune.traced import Traced
+
+TEXT = ["bert", "roberta", "distilbert", "electra", "modernbert", "gpt2", "llama", "llama_gqa"]
+
+
+def taps_of(traced: Traced) -> Taps:
+    features = feature_outputs(traced)
+    return find_taps(traced, analyse(traced, free_outputs=features), features)
+
+
+def tapped(traced: Traced, taps: Taps, inputs: dict) -> dict[str, torch.Tensor]:
+    run_passes(traced, [ExposeTaps(taps.nodes)])
+    with torch.no_grad():
+        return dict(zip(taps.nodes, traced(**inputs)[1], strict=True))
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_every_block_has_a_hidden_state_and_an_attention(name: str) -> None:
+    taps = taps_of(traced_of(name))
+    assert len(taps.hidden) == len(taps.attention) == LAYERS
+    assert len(taps.embedding) == 1
+    blocks = [tap.block for tap in taps.hidden]
+    assert len(set(blocks)) == LAYERS
+    assert [tap.block for tap in taps.attention] == blocks
+    assert taps.embedding[0].block == blocks[0]
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_the_taps_hold_what_the_model_itself_calls_its_hidden_states(name: str) -> None:
+    traced, inputs = traced_of(name), inputs_of(name)
+    taps = taps_of(traced)
+    values = tapped(traced, taps, inputs)
+    with torch.no_grad():
+        states = model_of(name)(**inputs, output_hidden_states=True).hidden_states
+    first, *blocks = states
+    torch.testing.assert_close(values[taps.embedding[0].node], first)
+    for tap, state in zip(taps.hidden[:-1], blocks, strict=False):  # after the last block some norm the state first
+        torch.testing.assert_close(values[tap.node], state)
+    assert values[taps.hidden[-1].node].shape == states[-1].shape
+
+
+@pytest.mark.parametrize("name", ["bert", "llama_gqa", "t5"])
+def test_the_tapped_queries_and_keys_make_the_attention_of_the_model(name: str) -> None:
+    traced, inputs = traced_of(name), inputs_of(name)
+    taps = taps_of(traced)
+    values = tapped(traced, taps, inputs)
+    wanted = eager(name)(**inputs, output_attentions=True)
+    weights = [*wanted.attentions] if hasattr(wanted, "attentions") else [*wanted.encoder_attentions]
+    for tap, expected in zip(taps.attention, weights, strict=False):
+        query, key = values[tap.query], values[tap.key]
+        key = key.repeat_interleave(query.shape[1] // key.shape[1], 1)
+        scores = query @ key.transpose(-1, -2) * tap.scale
+        if tap.mask is not None:
+            mask = values[tap.mask]
+            scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+        if tap.causal:
+            order = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+            scores = scores.masked_fill(~order, float("-inf"))
+        seen = expected > 0
+        torch.testing.assert_close(scores.softmax(-1)[seen], expected[seen], rtol=1e-4, atol=1e-6)
+
+
+def eager(name: str) -> nn.Module:
+    """The same model with attention written out, which shows its weights."""
+    model = copy.deepcopy(model_of(name))
+    model.set_attn_implementation("eager")  # type: ignore[operator]
+    return model
+
+
+def test_an_encoder_without_a_head_is_tapped_at_its_outputs_too() -> None:
+    from transformers import BertConfig, BertModel
+
+    traced = fxprune.capture(BertModel(BertConfig(**_BERT)), text(5, 13))
+    taps = taps_of(traced)
+    assert [tap.block for tap in taps.hidden] == ["encoder.layer.0", "encoder.layer.1", "output"]
+    assert [tap.output for tap in taps.hidden] == [False, True, True]  # the last state and the pooler
+    assert len(taps.attention) == LAYERS
+
+
+def test_a_final_norm_is_an_output_of_its_own() -> None:
+    from transformers import LlamaConfig, LlamaModel
+
+    model = LlamaModel(LlamaConfig(**_BERT | {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8}))
+    taps = taps_of(fxprune.capture(model, text(5, 13)))
+    assert [tap.block for tap in taps.hidden] == ["layers.0", "layers.1", "output"]
+    assert [tap.output for tap in taps.hidden] == [False, False, True]
+
+
+def test_a_translator_has_blocks_on_both_sides() -> None:
+    taps = taps_of(traced_of("t5"))
+    assert [tap.block for tap in taps.embedding] == ["encoder.block.0", "decoder.block.0"]
+    blocks = [f"{side}.block.{i}" for side in ("encoder", "decoder") for i in range(LAYERS)]
+    assert [tap.block for tap in taps.hidden][: 2 * LAYERS] == blocks
+    assert len(taps.attention) == 3 * LAYERS  # the decoder attends to itself and to the encoder
+
+
+def test_an_image_model_is_tapped_like_any_other() -> None:
+    taps = taps_of(traced_of("vit"))
+    assert (len(taps.embedding), len(taps.hidden), len(taps.attention)) == (1, LAYERS, LAYERS)
+
+
+def test_what_is_no_transformer_has_no_taps() -> None:
+    taps = taps_of(traced_of("fused_glu"))
+    assert taps.nodes == ()
+
+
+def test_each_node_is_exposed_once() -> None:
+    for name in ARCHITECTURES:
+        taps = taps_of(traced_of(name))
+        assert len(set(taps.nodes)) == len(taps.nodes)
+        names = {node.name for node in traced_of(name).graph.nodes}
+        assert names.issuperset(taps.nodes)
