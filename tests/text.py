@@ -20,7 +20,7 @@ def sentences(n: int, seed: int = 0) -> list[str]:
     return [" ".join(" ".join(map(draw.choice, parts)) + "." for _ in range(3)) for _ in range(n)]
 
 
-def write_jsonl(folder: Path, n: int = 120) -> str:
+def write_jsonl(folder: Path, n: int = 300) -> str:
     """Write a data set file with a column "text"; return its path."""
     path = folder / "text.jsonl"
     path.write_text("\n".join(json.dumps({"text": row}) for row in sentences(n)), encoding="utf-8")
