@@ -123,8 +123,8 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         verify=cut.verify,
     )
     dense, left = teacher.num_parameters(), slim.num_parameters()
-    facts = {"command": "prune", "model": model, "settings": asdict(cut), "params": {"teacher": dense, "student": left}}
-    facts["settings"]["plan_file"] = cut.plan_file and str(cut.plan_file)
+    settings = {**asdict(cut), "plan_file": cut.plan_file and str(cut.plan_file)}
+    facts = {"command": "prune", "model": model, "settings": settings, "params": {"teacher": dense, "student": left}}
     outputs = write_outputs(
         slim,
         to.folder,

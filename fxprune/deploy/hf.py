@@ -125,6 +125,8 @@ def _save(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
         model.save_pretrained(folder)
         if tokenizer is not None:
             tokenizer.save_pretrained(folder)
+    for file in folder.iterdir():  # safetensors 0.8 leaves its file to the owner alone
+        file.chmod((folder / "config.json").stat().st_mode)
 
 
 def _reloaded_error(

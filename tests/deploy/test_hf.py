@@ -114,3 +114,8 @@ def test_half_precision_stays_half(bert, tmp_path):
     slim = slim_of(bert).to(torch.bfloat16)
     save(bert, slim, tmp_path)
     assert bert.cls.from_pretrained(tmp_path).dtype == torch.bfloat16
+
+
+def test_all_files_may_be_read_by_the_same_people(bert, tmp_path):
+    export = save(bert, slim_of(bert), tmp_path)
+    assert len({file.stat().st_mode for file in export.files}) == 1
