@@ -92,12 +92,16 @@ class Traced(GraphModule):
         return super().__getattr__(name)
 
 
-def build(graph: Graph, tensors: Mapping[str, Tensor], provenance: Provenance) -> Traced:
-    """Make a `Traced` of `graph`, with `tensors` registered under all their names."""
+def build(
+    graph: Graph, tensors: Mapping[str, Tensor], provenance: Provenance, graphs: Mapping[str, nn.Module] | None = None
+) -> Traced:
+    """Make a `Traced` of `graph`, with `tensors` registered under all their names, and the `graphs` it calls."""
     traced = Traced(nn.Module(), Graph())
     for canonical, tensor in tensors.items():
         for name in provenance.aliases.get(canonical, (canonical,)):
             register(traced, name, tensor, persistent=canonical not in provenance.recomputed)
+    for name, module in (graphs or {}).items():
+        traced.add_module(name, module)
     traced.graph = graph
     traced.meta["provenance"] = provenance
     return traced

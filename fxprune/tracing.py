@@ -6,7 +6,7 @@ import copy
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
-from torch.fx import Graph, GraphModule, Node
 from torch.utils._pytree import tree_map_only
 
 from fxprune.errors import CaptureError
+from fxprune.plain import plain
 from fxprune.shapes import Dims, batch_size, dynamic_shapes, refined, relaxed, resized
-from fxprune.traced import Provenance, Traced, build, tied_names
+from fxprune.traced import Provenance, Traced
 
 
 def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
@@ -166,66 +166,6 @@ def _source_line(file: str, number: int) -> str:
     import linecache
 
     return linecache.getline(file, number).strip()
-
-
-def plain(exported: GraphModule, model: nn.Module, provenance: Provenance) -> Traced:
-    """Copy an exported graph into a module of our own, without guards, hooks and duplicate names.
-
-    Args:
-        exported: the module of an exported program.
-        model: what it was exported from, which has the same tensors; it says which names are tied.
-        provenance: what else is known; its ties and computed buffers are found here.
-    """
-    names = tied_names((*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)))
-    persistent = set(model.state_dict())
-    tensors: dict[str, Tensor] = {}
-    seen: dict[int, str] = {}
-    graph = _copied(exported, lambda name, tensor: _canonical(name, tensor, tensors, seen))
-    aliases = {name: tuple(names[key]) for key, name in seen.items() if len(names.get(key, ())) > 1}
-    recomputed = frozenset(name for name in tensors if name not in persistent)
-    provenance = Provenance(aliases=aliases, recomputed=recomputed, rung=provenance.rung, dynamic=provenance.dynamic)
-    return build(graph, tensors, provenance)
-
-
-def _canonical(name: str, tensor: Tensor, tensors: dict[str, Tensor], seen: dict[int, str]) -> str:
-    """One name for one tensor: tied parameters are one node."""
-    canonical = seen.setdefault(id(tensor), name)
-    tensors.setdefault(canonical, tensor)
-    return canonical
-
-
-def _copied(exported: GraphModule, canonical: Callable[[str, Tensor], str]) -> Graph:
-    graph = Graph()
-    copies: dict[Node, Node] = {}
-    readers: dict[str, Node] = {}
-    for node in exported.graph.nodes:
-        if node.op == "get_attr" and not node.users:
-            continue
-        if node.op == "call_module" or _is_assertion(node):
-            continue
-        if node.op == "get_attr":
-            value = _attribute(exported, str(node.target))
-            target = canonical(str(node.target), value) if isinstance(value, Tensor) else str(node.target)
-            if target not in readers:
-                readers[target] = graph.node_copy(node, copies.__getitem__)
-                readers[target].target = target
-            copies[node] = readers[target]
-        else:
-            copies[node] = graph.node_copy(node, copies.__getitem__)
-    graph._codegen = exported.graph._codegen
-    graph.lint()
-    return graph
-
-
-def _is_assertion(node: Node) -> bool:
-    return node.target is torch.ops.aten._assert_tensor_metadata.default
-
-
-def _attribute(module: nn.Module, path: str) -> object:
-    found: object = module
-    for part in path.split("."):
-        found = getattr(found, part)
-    return found
 
 
 __all__ = ["capture", "plain", "resized", "traceable"]

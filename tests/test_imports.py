@@ -21,7 +21,7 @@ LAYERS = [
     {"student", "certificate", "origin", "sources", "examples", "classes", "hub", "schedule"},
     {"passes", "verify"},
     {"groups", "dependency", "ledger", "plan", "layouts", "entries", "importance", "allocation", "widths"},
-    {"inference", "application", "inferred", "ragged", "units", "traced", "tracing", "shapes"},
+    {"inference", "application", "inferred", "ragged", "units", "traced", "plain", "tracing", "shapes"},
     {"axes", "calls"},
     {"rules"},
     {"sizes"},

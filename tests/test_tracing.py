@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from fxprune.errors import CaptureError
+from fxprune.groups import analyse
+from fxprune.passes.base import subgraph_nodes
 from fxprune.tracing import capture, traceable
 
 
@@ -153,6 +155,58 @@ def test_gradients_are_the_models_gradients() -> None:
     expected = dict(model.named_parameters())
     for name, parameter in traced.named_parameters():
         assert torch.allclose(parameter.grad, expected[name].grad, rtol=1e-9, atol=1e-12)  # type: ignore[arg-type]
+
+
+# ---- parts of a graph inside another
+
+
+class Wrapped(nn.Module):
+    """Runs parts of itself in another mode, which makes export wrap them in graphs of their own."""
+
+    def __init__(self, autocast: bool) -> None:
+        super().__init__()
+        self.autocast = autocast
+        self.enter, self.leave = nn.Linear(10, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.enter(x)
+        with torch.autocast("cpu", enabled=self.autocast):
+            y = y.float() * torch.sigmoid(self.enter(x))
+        with torch.enable_grad():
+            y, z = y + 1, y * 2
+        return self.leave(y * z)
+
+
+def test_parts_that_run_in_another_mode_are_unwrapped() -> None:
+    model, x = Wrapped(autocast=False), torch.randn(5, 10)
+    traced = capture(model, {"x": x})
+    assert torch.equal(traced(x=x), model(x))
+    assert subgraph_nodes(traced) == []
+    assert [group.size for group in analyse(traced).prunable] == [8]
+
+
+def test_a_part_under_autocast_is_refused() -> None:
+    with pytest.raises(CaptureError, match=r"a part of the model runs under autocast\n  node    test_tracing.py:"):
+        capture(Wrapped(autocast=True), {"x": torch.randn(5, 10)})
+
+
+def test_a_condition_stays_and_freezes_what_it_touches() -> None:
+    class Conditional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enter, self.leave = nn.Linear(10, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.leave(torch.cond(x.sum() > 0, torch.sin, torch.cos, (self.enter(x),)))
+
+    model, x = Conditional(), torch.randn(5, 10)
+    traced = capture(model, {"x": x})
+    with torch.no_grad():
+        for inputs in (x, -x):
+            assert torch.equal(copy.deepcopy(traced)(x=inputs), model(inputs))
+    frozen = [str(group.frozen) for group in analyse(traced)]
+    assert "no rule for cond at cond" in frozen
+    assert analyse(traced).prunable == []
 
 
 # ---- what cannot be captured
