@@ -14,6 +14,7 @@ from torch.fx import GraphModule
 from fxprune.axes import Axis, Concat, Factor, resolve, units_of
 from fxprune.errors import PlanError, UsageError
 from fxprune.groups import Groups
+from fxprune.locks import locked_groups
 from fxprune.traced import tensor_of
 from fxprune.widths import Component, Constraints, Counts, components
 
@@ -227,5 +228,5 @@ def _what_stays(groups: Groups, constraints: Constraints | None) -> str:
     """Name the largest things that cannot be cut."""
     frozen = sorted((group for group in groups if group.frozen), key=lambda group: -group.size)[:2]
     reasons = [f"{group.name} ({group.size}): {group.frozen.reason}" for group in frozen if group.frozen]
-    locked = [(g, why) for g in groups.prunable if constraints and (why := constraints.locks(g))][:2]
-    return "; ".join([*reasons, *[f"{group.name} ({group.size}): {why}" for group, why in locked]])
+    locked = list(locked_groups(groups, constraints or Constraints()).items())[:2]
+    return "; ".join([*reasons, *[f"{name} ({groups[name].size}): {why}" for name, why in locked]])

@@ -15,8 +15,9 @@ from typing import TypeAlias
 
 import networkx as nx
 
-from fxprune.axes import Axis, Concat, Factor, resolve, units_of
+from fxprune.axes import Factor, units_of
 from fxprune.groups import Group, Groups
+from fxprune.locks import leaf_products, locked_groups
 
 Counts: TypeAlias = dict[str, int]  # group -> kept units
 AxisOf: TypeAlias = tuple[str, int]  # (tensor, dimension)
@@ -84,7 +85,7 @@ def components(
         thin_heads: narrow the inner factor of a product first (every head gets thinner), else the outer one.
         drop_heads: allow both at any ratio, for widths that have no other way.
     """
-    locked = {group.name for group in groups.prunable if constraints.locks(group)}
+    locked = locked_groups(groups, constraints)
     free = {group.factor: group for group in groups.prunable if group.name not in locked}
     products = _products(groups, set(free))
     distinct = list(dict.fromkeys(product for on_axis in products.values() for product in on_axis))
@@ -106,7 +107,7 @@ def components(
 def _products(groups: Groups, free: set[Factor]) -> dict[AxisOf, list[tuple[Factor, ...]]]:
     """Return the products that hold a free factor, by axis; a concat has one for each part."""
     return {
-        (tensor, dim): [product for product in _leaf_products(axis) if free.intersection(product)]
+        (tensor, dim): [product for product in leaf_products(axis) if free.intersection(product)]
         for tensor, axes in groups.inferred.tensors.items()
         for dim, axis in enumerate(axes)
     }
@@ -116,17 +117,6 @@ def _counting(products: Iterable[tuple[Factor, ...]], n: int) -> list[tuple[Fact
     """Return the outer parts of products that count `n`: the heads in heads x dims."""
     prefixes = (product[:length] for product in products for length in range(1, len(product)))
     return list(dict.fromkeys(part for part in prefixes if prod([units_of(f) for f in part]) == n))
-
-
-def _leaf_products(axis: Axis) -> Iterable[tuple[Factor, ...]]:
-    terms = resolve(axis)
-    if all(isinstance(term, Factor) for term in terms):
-        yield terms  # type: ignore[misc]
-        return
-    for term in terms:
-        if isinstance(term, Concat):
-            for part in term.parts:
-                yield from _leaf_products((*[t for t in terms if isinstance(t, Factor)], *part))
 
 
 def _linked(

@@ -96,6 +96,9 @@ def test_distill_trains_and_fills_the_folder(run, bert, text):
     assert "parameters, objective: masked LM" in result.stderr
     assert "step 3/3" in result.stderr
     assert "0 s left" in result.stderr
+    listed = json.loads(Path("out/fxprune.json").read_text())
+    assert listed["hugging_face"]["proved"]  # training left no trace in the graph
+    assert listed["losses"]["student"].keys() == {"task", "kl", "hidden", "embedding", "attention"}
 
 
 def test_a_loss_that_is_no_number_is_a_failure_not_a_mistake(run, bert, text, monkeypatch):
