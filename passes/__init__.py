@@ -7,11 +7,13 @@ from fxprune.passes.explicit_sizes import ExplicitSizes
 from fxprune.passes.expose_taps import ExposeTaps, HideTaps
 from fxprune.passes.fold_attention_scale import FoldAttentionScale
 from fxprune.passes.fold_literals import FoldLiterals
+from fxprune.passes.pick_positions import AllPositions, PickPositions
 from fxprune.passes.pin_defaults import PinDefaults
 from fxprune.passes.slice_units import SliceUnits
 
 __all__ = [
     "CANONICAL",
+    "AllPositions",
     "DeadCode",
     "DropoutMode",
     "ExplicitSizes",
@@ -21,6 +23,7 @@ __all__ = [
     "HideTaps",
     "Pass",
     "PassResult",
+    "PickPositions",
     "PinDefaults",
     "SliceUnits",
     "run_passes",

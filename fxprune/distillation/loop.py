@@ -18,7 +18,8 @@ from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
 from fxprune.errors import DistillError, UsageError
 from fxprune.importance import Smoothed, UnitScorer, weight_score
-from fxprune.passes import DropoutMode, ExposeTaps, run_passes
+from fxprune.passes import DropoutMode, ExposeTaps, PickPositions, run_passes
+from fxprune.passes.pick_positions import POSITIONS, picks_positions
 from fxprune.schedule import counts_at, cubic
 from fxprune.student import Student
 from fxprune.traced import Traced, tensor_of
@@ -55,8 +56,9 @@ class Distiller:
         self.final, self.config, self.accelerator = final, config, accelerator
         self.dense = {name: student.groups[name].size for name in final}
         names = taps.nodes
-        run_passes(teacher, [ExposeTaps(names), DropoutMode(train=False)])
-        run_passes(student.traced, [ExposeTaps(names), DropoutMode(train=config.dropout)])
+        expose = [ExposeTaps(names), *([] if objective.logits is None else [PickPositions(objective.logits)])]
+        run_passes(teacher, [*expose, DropoutMode(train=False)])
+        run_passes(student.traced, [*expose, DropoutMode(train=config.dropout)])
         self._place = {name: i for i, name in enumerate(names)}
         features = (*taps.embedding, *taps.hidden)
         self.maps = {tap.node: FeatureMap(tap, _width(student, tap.axis), accelerator.device) for tap in features}
@@ -67,20 +69,26 @@ class Distiller:
     # ------------------------------------------------------------------ forward
 
     def run(self, model: Traced, batch: Batch) -> Outputs:
-        """Run one model with its taps."""
-        outputs: Outputs = model(**batch.inputs)
+        """Run one model with its taps; where its head could be told apart, only the labelled positions pass it."""
+        picked = {POSITIONS: batch.labelled} if picks_positions(model) else {}
+        outputs: Outputs = model(**batch.inputs, **picked)
         return outputs
+
+    def _predictions(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return the logits of the labelled positions, (positions, vocabulary)."""
+        assert self.objective.logits is not None
+        logits = outputs[0][self.objective.logits]
+        return logits if picks_positions(self.teacher) else logits.flatten(0, 1)[batch.labelled]
 
     def losses(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return every term that has a weight and a meaning for this model, unweighted."""
         weights, terms = self.config.loss, {}
         if self.objective.logits is not None and batch.labels is not None:
-            chosen = batch.labels.flatten() != -100
-            got = student[0][self.objective.logits].flatten(0, 1)[chosen]
+            got = self._predictions(student, batch)
             if weights.task:
-                terms["task"] = task_loss(got, batch.labels.flatten()[chosen])
+                terms["task"] = task_loss(got, batch.labels.flatten()[batch.labelled])
             if weights.kl:
-                terms["kl"] = kl_loss(got, teacher[0][self.objective.logits].flatten(0, 1)[chosen])
+                terms["kl"] = kl_loss(got, self._predictions(teacher, batch))
         if weights.task and self.objective.name == FEATURES and any(tap.output for tap in self.taps.hidden):
             terms["task"] = self._returned(student, teacher, batch)
         if weights.hidden and self.taps.hidden:
@@ -254,8 +262,7 @@ class Distiller:
             for name, value in self.losses(student, teacher, batch).items():
                 sums["student"][name] = sums["student"].get(name, 0.0) + float(value) * share
             if self.objective.logits is not None and batch.labels is not None:
-                logits = teacher[0][self.objective.logits].flatten(0, 1)
-                value = task_loss(logits, batch.labels.flatten())
+                value = task_loss(self._predictions(teacher, batch), batch.labels.flatten()[batch.labelled])
                 sums["teacher"]["task"] = sums["teacher"].get("task", 0.0) + float(value) * share
         run_passes(self.student.traced, [DropoutMode(train=self.config.dropout)])
         return sums

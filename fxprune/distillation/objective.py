@@ -55,6 +55,12 @@ class Batch:
     inputs: Mapping[str, Tensor]
     labels: Tensor | None
 
+    @property
+    def labelled(self) -> Tensor:
+        """Places of the labelled positions in the flattened (batch, length)."""
+        assert self.labels is not None
+        return torch.nonzero(self.labels.flatten() != IGNORED)[:, 0]
+
     def to(self, device: torch.device) -> Batch:
         """Move to a device."""
         return Batch(

@@ -26,7 +26,7 @@ from fxprune.distillation.taps import Taps, find_taps
 from fxprune.errors import UsageError
 from fxprune.groups import byproducts, feature_outputs
 from fxprune.hub import first_line
-from fxprune.passes import DropoutMode, HideTaps, run_passes
+from fxprune.passes import AllPositions, DropoutMode, HideTaps, run_passes
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
@@ -217,8 +217,8 @@ def _notes(objective: Objective, student: Student, taps: Taps, config: DistillCo
 def _finished(distiller: Distiller, examples: Mapping[str, Tensor]) -> Traced:
     """Hide the taps, move to the CPU, refresh shapes, and prove the result if asked."""
     student, config = distiller.student, distiller.config
-    run_passes(distiller.teacher, [HideTaps()])
-    run_passes(student.traced, [HideTaps(), DropoutMode(train=False)])
+    run_passes(distiller.teacher, [AllPositions(), HideTaps()])
+    run_passes(student.traced, [AllPositions(), HideTaps(), DropoutMode(train=False)])
     for graph in (distiller.teacher, student.traced):
         move(graph, torch.device("cpu"))
     slim = api.finish(student, None, examples)
