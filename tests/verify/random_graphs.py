@@ -199,6 +199,83 @@ def write_in_place(model: RandomModel) -> Made:
     return step, width
 
 
+def shared_linear(model: RandomModel) -> Made:
+    """One weight in two places, or once each way."""
+    i, width = model.pick() or (0, 12)
+    j = model.choice.choice([j for j, w in enumerate(model.widths) if w == width])
+    layer = model.add(nn.Linear(width, 8))
+    if model.choice.random() < 0.5:
+        return (lambda values: layer(values[i]) * layer(values[j])), 8
+    return (lambda values: torch.tanh(layer(values[i])) @ layer.weight), width  # type: ignore[operator]
+
+
+def outer_product(model: RandomModel) -> Made:
+    (i, a), (j, b) = model.pick() or (0, 12), model.pick() or (0, 12)
+    if a * b > 48:
+        return NOTHING
+    return (lambda values: torch.einsum("bsi,bsj->bsij", values[i], values[j]).flatten(2)), a * b
+
+
+def bilinear(model: RandomModel) -> Made:
+    heads = model.choice.choice([2, 3])
+    picked = model.pick(heads)
+    if picked is None:
+        return NOTHING
+    i, width = picked
+    weight = nn.Parameter(torch.randn(heads, width // heads, 5))
+    model.register_parameter(f"bilinear{len(model.widths)}", weight)
+    return (
+        lambda values: torch.einsum("bshe,hef->bshf", values[i].unflatten(-1, (heads, -1)), weight).flatten(2)
+    ), heads * 5
+
+
+def spread(model: RandomModel) -> Made:
+    """One head for several, as in grouped queries."""
+    i, width = model.pick() or (0, 12)
+    if width > 24:
+        return NOTHING
+    return (
+        lambda values: values[i].unsqueeze(-2).expand(-1, -1, 2, -1).reshape(values[i].shape[0], TOKENS, -1)
+    ), 2 * width
+
+
+def not_alike(model: RandomModel) -> Made:
+    """Ops to which features are not alike: what they touch must stay whole."""
+    i, width = model.pick() or (0, 12)
+    function = model.choice.choice(
+        [
+            lambda x: x.softmax(-1),
+            lambda x: x.flip(-1),
+            lambda x: x.roll(1, -1),
+            lambda x: x.cumsum(-1),
+            lambda x: x * torch.arange(width),
+            lambda x: x - x.amax(-1, keepdim=True),
+            lambda x: x + x[..., :1],
+            lambda x: x.sort(-1).values,
+        ]
+    )
+    return (lambda values: function(values[i])), width
+
+
+def normalise_by_hand(model: RandomModel) -> Made:
+    i, width = model.pick() or (0, 12)
+    function = model.choice.choice(
+        [
+            lambda x: x / (x.norm(dim=-1, keepdim=True) + 1),
+            lambda x: (x - x.mean(-1, keepdim=True)) * torch.rsqrt(x.var(-1, correction=0, keepdim=True) + 1e-3),
+            lambda x: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-3),
+            lambda x: x + x.sum(-1, keepdim=True) * 0.1,
+        ]
+    )
+    return (lambda values: function(values[i])), width
+
+
+def mix_tokens(model: RandomModel) -> Made:
+    i, width = model.pick() or (0, 12)
+    layer = model.add(nn.Linear(TOKENS, TOKENS))
+    return (lambda values: layer(values[i].transpose(1, 2)).transpose(1, 2)), width
+
+
 _STEPS: list[Callable[[RandomModel], Any]] = [
     linear,
     linear,
@@ -219,6 +296,13 @@ _STEPS: list[Callable[[RandomModel], Any]] = [
     mix_heads,
     gate_by_mean,
     write_in_place,
+    shared_linear,
+    outer_product,
+    bilinear,
+    spread,
+    not_alike,
+    normalise_by_hand,
+    mix_tokens,
 ]
 
 
