@@ -63,7 +63,7 @@ class AllPositions(Pass):
         (picked,) = positions.users
         flat = picked.args[0]
         assert isinstance(flat, Node)
-        picked.replace_all_uses_with(flat.args[0])  # type: ignore[arg-type]
+        picked.replace_all_uses_with(flat.args[0])
         for node in (picked, flat, positions):
             gm.graph.erase_node(node)
         return PassResult(gm, modified=True)
@@ -114,4 +114,4 @@ def _outputs(gm: GraphModule) -> tuple[Node, ...]:
     """Return the outputs of a graph with exposed taps."""
     (output,) = (node for node in gm.graph.nodes if node.op == "output")
     ((values, _),) = output.args
-    return values  # type: ignore[return-value]
+    return values

@@ -6,9 +6,9 @@ import pytest
 import torch
 from models import _BERT, traced_of
 from models import text as text_inputs
+from remembering import captured
 from text import tokenizer
 
-import fxprune
 from fxprune.distillation.losses import IGNORED
 from fxprune.distillation.objective import CAUSAL, FEATURES, MASKED, Objective, find_objective
 from fxprune.errors import UsageError
@@ -30,7 +30,7 @@ def test_without_a_mask_token_it_is_a_causal_one(name: str) -> None:
 def test_without_a_head_there_are_only_features() -> None:
     from transformers import BertConfig, BertModel
 
-    traced = fxprune.capture(BertModel(BertConfig(**_BERT)), text_inputs(5, 13))
+    traced = captured(BertModel(BertConfig(**_BERT)).eval(), text_inputs(5, 13))
     assert find_objective(traced, tokenizer()) == Objective(FEATURES, None, ("input_ids", "attention_mask"))
 
 
@@ -40,7 +40,7 @@ def test_labels_of_tokens_are_no_language_model() -> None:
 
     model = BertForTokenClassification(BertConfig(**_BERT, num_labels=2))
     inputs = text_inputs(5, 13)
-    traced = fxprune.capture(model, inputs | {"token_type_ids": torch.zeros_like(inputs["input_ids"])})
+    traced = captured(model, inputs | {"token_type_ids": torch.zeros_like(inputs["input_ids"])})
     found = find_objective(traced, tokenizer())
     assert (found.name, found.logits) == (FEATURES, None)
     assert found.inputs == ("input_ids", "attention_mask", "token_type_ids")

@@ -7,9 +7,9 @@ import copy
 import pytest
 import torch
 from models import _BERT, ARCHITECTURES, LAYERS, inputs_of, model_of, text, traced_of
+from remembering import captured
 from torch import nn
 
-import fxprune
 from fxprune.distillation.taps import Taps, find_taps
 from fxprune.groups import analyse, feature_outputs
 from fxprune.passes import ExposeTaps, run_passes
@@ -85,7 +85,7 @@ def eager(name: str) -> nn.Module:
 def test_an_encoder_without_a_head_is_tapped_at_its_outputs_too() -> None:
     from transformers import BertConfig, BertModel
 
-    traced = fxprune.capture(BertModel(BertConfig(**_BERT)), text(5, 13))
+    traced = captured(BertModel(BertConfig(**_BERT)).eval(), text(5, 13))
     taps = taps_of(traced)
     assert [tap.block for tap in taps.hidden] == ["encoder.layer.0", "encoder.layer.1", "output"]
     assert [tap.output for tap in taps.hidden] == [False, True, True]  # the last state and the pooler
@@ -96,7 +96,7 @@ def test_a_final_norm_is_an_output_of_its_own() -> None:
     from transformers import LlamaConfig, LlamaModel
 
     model = LlamaModel(LlamaConfig(**_BERT | {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8}))
-    taps = taps_of(fxprune.capture(model, text(5, 13)))
+    taps = taps_of(captured(model, text(5, 13)))
     assert [tap.block for tap in taps.hidden] == ["layers.0", "layers.1", "output"]
     assert [tap.output for tap in taps.hidden] == [False, False, True]
 
