@@ -176,6 +176,11 @@ def table(title: str, spreads: Mapping[str, Spread], peaks: Mapping[str, float |
     return laid
 
 
+def kept(holds: bool) -> str:
+    """Say whether a bound holds."""
+    return "kept" if holds else "MISSED"
+
+
 def ms(seconds: float) -> str:
     """Return seconds as milliseconds to three digits.
 
