@@ -91,9 +91,9 @@ def test_the_users_model_is_never_changed(options: dict) -> None:
         parameter.requires_grad_(False)
     before = copy.deepcopy(model)
     identities = [id(tensor) for tensor in (*model.parameters(), *model.buffers())]
-    fxprune.prune(
-        model, inputs_of("bert"), importance="sensitivity", loss=lambda o: o.logits.square().mean(), **options
-    )
+    options = {"importance": "sensitivity", "loss": lambda output: output.logits.square().mean(), "verify": True}
+    slim = fxprune.prune(model, inputs_of("bert"), target_params="50%", **options)  # type: ignore[arg-type]
+    assert slim.num_parameters() < sum(parameter.numel() for parameter in model.parameters())
     assert equal(model.state_dict(), before.state_dict())
     assert identities == [id(tensor) for tensor in (*model.parameters(), *model.buffers())]
     flags = [(p.requires_grad, p.grad) for p in model.parameters()]
