@@ -84,14 +84,14 @@ def cat(call: Call) -> Applied:
     """``a x, a y -> a (x + y)``."""
     shapes = [shape for shape in call.operands if shape is not None]
     rank = len(call.out)
-    if any(len(shape) != rank or 0 in shape for shape in shapes):
-        return opaque(call, "laid beside an empty tensor")
     dims, dim = names(rank), call["dim"] % rank
+    if any(len(shape) != rank for shape in shapes):
+        return opaque(call, "laid beside a tensor of another rank, which is empty")
     parts = names(len(shapes), "x")
     operands = [[*dims[:dim], part, *dims[dim + 1 :]] for part in parts]
     result = list(dims)
     if isinstance(call.out[dim], int):
-        result[dim] = _laid_out(parts)
+        result[dim] = _laid_out([part for part, shape in zip(parts, shapes, strict=True) if shape[dim] != 0])
         return Applied(text(*operands, to=[result]))
     result[dim] = "all"
     for operand, part in zip(operands, parts, strict=True):

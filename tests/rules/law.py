@@ -143,7 +143,8 @@ def _sizes(rule: Applied, pairs: list[tuple[Operand, Tensor | None]]) -> dict[st
     for line, tensor in pairs:
         for pattern, size in zip(_dims(line, tensor), tensor.shape if tensor is not None else (), strict=False):
             if isinstance(pattern, Name):
-                sizes[pattern.name] = max(size, sizes.get(pattern.name, 1))
+                known = sizes.get(pattern.name, 1)
+                sizes[pattern.name] = size if known == 1 else known
             else:
                 brackets.append((pattern, size))
     for _ in range(3):

@@ -151,6 +151,8 @@ def _slices() -> list[tuple[Any, ...]]:
         (3, END, 4),
         (0, 7, 2),
         (1, 8, 3),  # leaves a remainder
+        (8, END, 1),  # nothing is left
+        (0, 0, 1),
         (4, END, 2),
     ]
     rows = [(aten.slice.Tensor, t(2, 8, 3), 1, *bound) for bound in bounds]
@@ -177,6 +179,7 @@ def _splits() -> list[tuple[Any, ...]]:
 def _joins() -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     for op in (aten.cat.default, aten.concat.default):
+        rows += [(op, [t(2, 3), t(2, 0)], 1), (op, [t(2, 0), t(2, 3), t(2, 4)], 1), (op, [t(0), t(2, 3)], 1)]
         rows += [(op, [t(2, 3), t(2, 4)], 1), (op, [t(3, 2), t(1, 2), t(4, 2)]), (op, [t(2, 3)], -1)]
     return [
         *rows,
