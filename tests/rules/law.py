@@ -168,7 +168,7 @@ def _check_fit(sample: Sample, rule: Applied, sizes: Mapping[str, int], operands
             if tensor is None or (not exact and not (line.dims or line.leading)):
                 continue
             dims = _dims(line, tensor)
-            assert len(dims) == max(tensor.ndim, len(line.dims)), f"{sample}: {rule.text!r} has other ranks"
+            assert len(dims) == tensor.ndim, f"{sample}: {rule.text!r} has other ranks"
             for pattern, size in zip(dims, tensor.shape, strict=True):
                 fits = _size(pattern, sizes) == size or (not exact and size == 1 and isinstance(pattern, Name))
                 assert fits, f"{sample}: {rule.text!r} does not fit {list(tensor.shape)}, sizes {sizes}"
