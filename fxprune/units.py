@@ -108,6 +108,7 @@ class IndexCache:
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
         self._found: dict[Axis, Tensor | None] = {}
+        self._scratch: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def __call__(self, axis: Axis) -> Tensor | None:
         """Return the positions of `axis` that stay, or None if all do."""
@@ -116,11 +117,23 @@ class IndexCache:
             self._found[key] = torch.nonzero(axis_mask(key, self.kept))[:, 0] if self.kept.touches(key) else None
         return self._found[key]
 
+    def scratch(self, like: Tensor, count: int) -> Tensor:
+        """Return `count` elements of memory to use and forget: asking for fresh pages costs more than copying."""
+        key = (like.dtype, like.device)
+        if key not in self._scratch or self._scratch[key].numel() < count:
+            self._scratch[key] = like.new_empty(count)
+        return self._scratch[key][:count]
 
-@torch.no_grad()
+
 def take(tensor: Tensor, axes: Axes, index: IndexCache) -> Tensor:
     """Return the part of `tensor` that stays, contiguous and without gradient history; a copy, if anything is cut."""
     wanted = [(dim, chosen) for dim, axis in enumerate(axes) if (chosen := index(axis)) is not None]
-    for dim, chosen in wanted:  # rows first: they are copied whole, and fewer are left to gather columns from
-        tensor = tensor.index_select(dim, chosen.to(tensor.device))
+    tensor = tensor.detach()
+    for step, (dim, chosen) in enumerate(wanted):
+        # rows first: they are copied whole, and fewer are left to gather columns from
+        out = None
+        if step == 0 and len(wanted) > 1:
+            shape = (*tensor.shape[:dim], len(chosen), *tensor.shape[dim + 1 :])
+            out = index.scratch(tensor, prod(shape)).view(shape)
+        tensor = torch.index_select(tensor, dim, chosen.to(tensor.device), out=out)
     return tensor.contiguous()
