@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from typing import Literal, get_args
 
 from fxprune.errors import UsageError, unknown_name
 from fxprune.importance import WEIGHT_SCORES
 
 ScheduleKind = Literal["cubic", "one-shot"]
+Packing = Literal["auto", "blocks", "sentences"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,9 @@ class DistillConfig:
         target_params: ``"15M"``, 14500000 or ``"25%"``.
         max_steps: optimizer steps.
         batch_size: sequences a step.
-        length: tokens a sequence.
+        length: tokens a sequence; of sentences, the most.
+        packing: blocks (documents joined and cut to `length`), sentences (one a row), or auto: sentences for a model
+            without a language-model head, whose users give it one text at a time.
         learning_rate: of Adam, after a warm-up over `warmup` of the steps; decays linearly to 0.
         table_rate: learning rate of tables that are only looked up in, relative to the others.
         weight_decay: of AdamW.
@@ -88,6 +91,7 @@ class DistillConfig:
     max_steps: int = 200
     batch_size: int = 16
     length: int = 128
+    packing: Packing = "auto"
     learning_rate: float = 1e-3
     table_rate: float = 0.1
     weight_decay: float = 0.0
@@ -123,5 +127,7 @@ class DistillConfig:
         for name in ("warmup", "smoothing"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use a number from 0 to below 1")
+        if self.packing not in get_args(Packing):
+            raise UsageError(unknown_name("packing", self.packing, get_args(Packing)))
         if self.importance not in WEIGHT_SCORES:
             raise UsageError(unknown_name("score", self.importance, WEIGHT_SCORES))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from torch import Generator, Tensor
 
-_DOCUMENTS = 256  # tokenised and shuffled together: enough to mix, few enough to start at once
+DOCUMENTS = 256  # tokenised and shuffled together: enough to mix, few enough to start at once
 _BUFFER = 1024  # documents a stream is shuffled in
 _IGNORED = -100  # label of a position that takes no part in the loss
 _MASKED, _RANDOM = 0.8, 0.1  # of the chosen tokens; the rest stays (Devlin et al. 2019, arXiv:1810.04805)
@@ -53,7 +53,7 @@ def fixed_batches(dataset: Any, tokenizer: Any, *, length: int, batch_size: int,
     blocks = list(islice(_blocks(dataset, tokenizer, frame, frame.room(length), None), n * batch_size))
     if not blocks:
         raise _too_small(length)
-    return [_batch(blocks[i : i + batch_size]) for i in range(0, len(blocks), batch_size)]
+    return [batch_of(blocks[i : i + batch_size]) for i in range(0, len(blocks), batch_size)]
 
 
 def mask_tokens(ids: Tensor, tokenizer: Any, generator: Generator, probability: float = 0.15) -> tuple[Tensor, Tensor]:
@@ -114,13 +114,14 @@ def _endless(dataset: Any, tokenizer: Any, length: int, seed: int) -> Iterator[l
     for epoch in count():
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         block = None
-        for block in _blocks(_shuffled(dataset, seed + epoch), tokenizer, frame, room, generator):
+        for block in _blocks(shuffled(dataset, seed + epoch), tokenizer, frame, room, generator):
             yield block
         if block is None:
             raise _too_small(length)
 
 
-def _shuffled(dataset: Any, seed: int) -> Any:
+def shuffled(dataset: Any, seed: int) -> Any:
+    """Return the data set in the order of one epoch."""
     if hasattr(dataset, "__len__"):
         return dataset.shuffle(seed=seed)
     return dataset.shuffle(seed=seed, buffer_size=_BUFFER)
@@ -131,7 +132,7 @@ def _blocks(
 ) -> Iterator[list[int]]:
     """Yield the blocks of one epoch; what is left at its end and fills no block is dropped."""
     rest: list[int] = []
-    for documents in dataset.iter(batch_size=_DOCUMENTS):
+    for documents in dataset.iter(batch_size=DOCUMENTS):
         texts = [text for text in documents["text"] if text]
         encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
         for tokens in encoded:
@@ -145,10 +146,11 @@ def _blocks(
 
 def _batches(blocks: Iterator[list[int]], batch_size: int) -> Iterator[dict[str, Tensor]]:
     while chunk := list(islice(blocks, batch_size)):
-        yield _batch(chunk)
+        yield batch_of(chunk)
 
 
-def _batch(blocks: list[list[int]]) -> dict[str, Tensor]:
+def batch_of(blocks: list[list[int]]) -> dict[str, Tensor]:
+    """Return sequences of one length as a batch."""
     ids = torch.tensor(blocks, dtype=torch.int64)
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 

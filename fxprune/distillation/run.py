@@ -22,6 +22,7 @@ from fxprune.distillation.loop import Distiller, generator_for
 from fxprune.distillation.objective import FEATURES, Batch, Objective, find_objective
 from fxprune.distillation.packing import fixed_batches, packed_batches
 from fxprune.distillation.report import DistillResult, StepReport
+from fxprune.distillation.sentences import fixed_sentence_batches, sentence_batches
 from fxprune.distillation.taps import Taps, find_taps
 from fxprune.errors import UsageError
 from fxprune.groups import byproducts, feature_outputs
@@ -151,7 +152,12 @@ def _data(
 ) -> tuple[list[Batch], Iterator[Batch]]:
     """Return held-out batches (masked once, the same for every run) and the endless training batches."""
     fixed = generator_for(0)
-    held_out = fixed_batches(
+    first, endless = (
+        (fixed_sentence_batches, sentence_batches)
+        if _by_sentence(config, objective)
+        else (fixed_batches, packed_batches)
+    )
+    held_out = first(
         text_dataset(dataset, split="held_out", text_column=text_column),
         tokenizer,
         length=config.length,
@@ -159,12 +165,16 @@ def _data(
         n=config.held_out_batches,
     )
     rows = text_dataset(dataset, split="train", seed=config.seed, text_column=text_column)
-    packed = packed_batches(rows, tokenizer, length=config.length, batch_size=config.batch_size, seed=config.seed)
+    packed = endless(rows, tokenizer, length=config.length, batch_size=config.batch_size, seed=config.seed)
     masks = generator_for(config.seed)
     return (
         [objective.prepare(batch, tokenizer, fixed, config.mask_probability) for batch in held_out],
         (objective.prepare(batch, tokenizer, masks, config.mask_probability) for batch in packed),
     )
+
+
+def _by_sentence(config: DistillConfig, objective: Objective) -> bool:
+    return config.packing == "sentences" or (config.packing == "auto" and objective.name == FEATURES)
 
 
 def _check_float32(model: nn.Module) -> None:
@@ -207,6 +217,8 @@ def _notes(objective: Objective, student: Student, taps: Taps, config: DistillCo
     missing = {"hidden": taps.hidden, "embedding": taps.embedding, "attention": taps.attention}
     for term in [name for name, found in missing.items() if getattr(config.loss, name) and not found]:
         notes.append(f"no {term} term: the graph shows no {_SIGHTS[term]}")
+    if _by_sentence(config, objective):
+        notes.append("trained on single sentences, as its users give them")
     if student.traced.provenance.rung != "named":
         notes.append(f"captured with {student.traced.provenance.rung} sizes")
     if not config.loadable:

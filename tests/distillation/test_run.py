@@ -150,7 +150,7 @@ def test_an_encoder_without_a_head_is_distilled_on_its_features(dataset: str) ->
     output = result.student(**ALL["bert"].inputs(2, 9))
     assert output.last_hidden_state.shape == (2, 9, width)
     assert width < 32
-    assert result.history[0].losses["total"] == 0
+    assert result.history[0].losses["total"] < 1e-9  # the student is still its teacher
     assert "kl" not in result.held_out["student"]
     maps = result.student.meta["maps"]  # back to the width of the teacher
     assert {len(weight) for weight in maps.values()} == {32}
