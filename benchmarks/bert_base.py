@@ -1,8 +1,9 @@
 """Real size: a BERT-base with random weights, distilled for a few steps to 15M parameters, every output checked.
 
-    python benchmarks/bert_base.py --data ../shared/data
+    python benchmarks/bert_base.py
 
-Makes a model folder from the configuration and vocabulary in DATA/bert-base-uncased, runs `fxprune distill` on it in a
+Makes a model folder from the configuration and vocabulary of bert-base-uncased (from the hub, or with --data DATA from
+DATA/bert-base-uncased; the text from DATA/wikipedia_en), runs `fxprune distill` on it in a
 process of its own, and prints size, files, parity and peak memory.
 """
 
@@ -18,26 +19,27 @@ import time
 from pathlib import Path
 
 import click
+from texts import wikipedia
 
 
-def make_folder(data: Path, folder: Path) -> None:
+def make_folder(data: Path | None, folder: Path) -> None:
     """Write config, vocabulary and random weights."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
     torch.manual_seed(0)
-    source = data / "bert-base-uncased"
+    source = "bert-base-uncased" if data is None else str(data / "bert-base-uncased")
     BertForMaskedLM(BertConfig.from_pretrained(source)).save_pretrained(folder)
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
 
 
 @click.command()
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--steps", default=20, show_default=True)
 @click.option("--target", default="15M", show_default=True)
 @click.option("--batch-size", default=8, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=None)
-def main(data: Path, steps: int, target: str, batch_size: int, output: Path | None) -> None:
+def main(data: Path | None, steps: int, target: str, batch_size: int, output: Path | None) -> None:
     """Run the main job at BERT-base size and check what it leaves behind."""
     from transformers import AutoModelForMaskedLM
 
@@ -46,7 +48,7 @@ def main(data: Path, steps: int, target: str, batch_size: int, output: Path | No
         make_folder(data, folder)
         out = output or Path(temporary) / "out"
         command = [sys.executable, "-m", "fxprune.cli", "distill", "--model", str(folder)]
-        command += ["--dataset", str(data / "wikipedia_en"), "--target-params", target, "--max-steps", str(steps)]
+        command += ["--dataset", wikipedia(data), "--target-params", target, "--max-steps", str(steps)]
         command += ["--batch-size", str(batch_size), "--output", str(out), "--device", "cpu", "--overwrite", "--verify"]
         began = time.monotonic()
         done = subprocess.run(command, check=False)

