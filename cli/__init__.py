@@ -6,7 +6,7 @@ import click
 
 from fxprune.cli.lazy import LazyGroup
 
-COMMANDS = {name: f"fxprune.cli.{name}" for name in ("distill", "prune", "inspect", "export", "bench")}
+COMMANDS = {name: f"fxprune.cli.{name}" for name in ("distill", "prune", "inspect", "explain", "export", "bench")}
 
 
 @click.group(cls=LazyGroup, commands_in=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

@@ -52,7 +52,7 @@ def analyse(traced: Traced, *, free_outputs: bool | Collection[int] | None = Non
         free_outputs: outputs whose dimensions may be cut, by place, such as an encoder's hidden state; True frees all;
             by default features that come beside predictions.
     Returns:
-        The groups, frozen ones with their reason; `explain(a, b)` says why two parameter axes are coupled.
+        The groups, frozen ones with their reason; `explain` says what couples two axes, or froze one.
     """
     return grouping.analyse(traced, free_outputs=free_outputs)
 

@@ -92,13 +92,29 @@ class DeployError(FxpruneError):
     """An output that could not be written or does not match the model."""
 
 
+_MANY = 24  # names that still fit on a screen
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Return one sentence for an unknown `name`: the nearest known names, then all of them.
+    """Return one sentence for an unknown `name`: the nearest known names, then all of them, unless they are many.
 
     >>> unknown_name("score", "talyor", ["fisher", "taylor"])
     "unknown score 'talyor'; did you mean 'taylor'? known: fisher, taylor"
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
-    hint = f" did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r};{hint} known: {', '.join(names)}"
+    near = nearest(name, names, 1 if len(names) <= _MANY else 5)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
+    listed = f" known: {', '.join(names)}" if len(names) <= _MANY else f" {len(names)} are known"
+    return f"unknown {kind} {name!r}{hint}{listed}"
+
+
+def nearest(name: str, names: Iterable[str], count: int) -> list[str]:
+    """Return up to `count` names that are spelled nearly so, then those that hold the text.
+
+    >>> nearest("query", ["layer.0.query.weight", "layer.0.key.weight"], 3)
+    ['layer.0.query.weight']
+    """
+    known = list(names)
+    close = get_close_matches(name, known, n=count, cutoff=0.7)
+    holding = [other for other in known if name and name in other]
+    return list(dict.fromkeys([*close, *holding, *get_close_matches(name, known, n=count, cutoff=0.6)]))[:count]

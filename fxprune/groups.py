@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from torch.fx import GraphModule
 
@@ -14,6 +15,9 @@ from fxprune.axes import Axis, Concat, Factor, factors_of, resolve, size_of
 from fxprune.errors import AnalysisError, unknown_name
 from fxprune.inference import Frozen, Inferred, frozen_factors, infer, output_values
 from fxprune.ragged import ragged_pairs
+
+if TYPE_CHECKING:
+    from fxprune.explanation import Explanation
 
 ROLES = ["heads", "queries per key", "qk", "value", "hidden"]  # the first that fits names the group
 
@@ -115,18 +119,17 @@ class Groups:
         """Write an axis type with group names: ``heads x value``, ``(q | k | v)``."""
         return spell(axis, {factor: group.name for factor, group in self.by_factor.items()})
 
-    def explain(self, a: tuple[str, int] | str, b: tuple[str, int] | str) -> str:
-        """Say why two parameter axes are coupled: the shortest chain of graph nodes between them.
+    def explain(self, *axes: tuple[str, int] | str) -> Explanation:
+        """Explain one axis (its groups, all they hold, and what froze them), or two: the nodes that coupled them.
 
         Args:
-            a: (parameter name, axis), or the text ``"name[axis]"``.
-            b: likewise.
+            axes: one or two of ``"parameter.name:0"``, (parameter name, 0), or the name of a group.
         Raises:
-            AnalysisError: no such parameter or axis.
+            AnalysisError: no such parameter, axis or group; the nearest names are listed.
         """
-        from fxprune.dependency import explain
+        from fxprune.explanation import explain
 
-        return explain(self, a, b)
+        return explain(self, *axes)
 
     def to_text(self) -> str:
         """One line a group."""

@@ -20,7 +20,7 @@ LAYERS = [
     {"api"},
     {"student", "certificate", "origin", "sources", "examples", "classes", "hub", "schedule"},
     {"passes", "verify"},
-    {"groups", "dependency", "ledger", "plan", "layouts", "entries", "importance", "allocation", "widths", "locks"},
+    {"groups", "dependency", "explanation", "ledger", "plan", "layouts", "entries", "importance", "allocation", "widths", "locks"},
     {"inference", "application", "inferred", "ragged", "units", "traced", "plain", "tracing", "shapes"},
     {"axes", "calls"},
     {"rules"},
