@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from io import StringIO
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +15,7 @@ from torch.utils._pytree import tree_map_only
 
 from fxprune.errors import CaptureError
 from fxprune.plain import plain
+from fxprune.quiet import quiet
 from fxprune.shapes import Dims, batch_size, dynamic_shapes, refined, relaxed, resized
 from fxprune.traced import Provenance, Traced
 
@@ -39,7 +36,7 @@ def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
         owned = _private_copy(model)
         kwargs = traceable(example_kwargs)
         _check_arguments(owned, kwargs)
-        with _quiet():
+        with quiet():
             program, rung, dims = _climb(owned, kwargs)
             return plain(program.module(check_guards=False), owned, Provenance(rung=rung, dynamic=dims))
 
@@ -114,19 +111,6 @@ def _export(model: nn.Module, kwargs: dict[str, Any], dims: Dims, deferred: bool
     return torch.export.export(
         model, (), kwargs, strict=False, dynamic_shapes=dims, prefer_deferred_runtime_asserts_over_guards=deferred
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch from printing partial graphs: what matters of them is in the error."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(disabled)
 
 
 def _explained(model: nn.Module, failures: list[Exception]) -> CaptureError:

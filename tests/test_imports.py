@@ -20,12 +20,24 @@ LAYERS = [
     {"api"},
     {"student", "certificate", "origin", "sources", "examples", "classes", "hub", "schedule"},
     {"passes", "verify"},
-    {"groups", "dependency", "explanation", "ledger", "plan", "layouts", "entries", "importance", "allocation", "widths", "locks"},
+    {
+        "groups",
+        "dependency",
+        "explanation",
+        "ledger",
+        "plan",
+        "layouts",
+        "entries",
+        "importance",
+        "allocation",
+        "widths",
+        "locks",
+    },
     {"inference", "application", "inferred", "ragged", "units", "traced", "plain", "tracing", "shapes"},
     {"axes", "calls"},
     {"rules"},
     {"sizes"},
-    {"errors", "atomic"},
+    {"errors", "atomic", "quiet"},
 ]
 
 # inside a function, where the public API or a command reaches up to what it needs only now and then

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from fxprune.deploy.parity import output_tensors, worst_error
-from fxprune.deploy.quiet import quiet
 from fxprune.errors import DeployError
+from fxprune.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Set

@@ -13,8 +13,8 @@ from fxprune.atomic import move_files
 from fxprune.deploy.class_search import ClassSearch, output_error
 from fxprune.deploy.config_solver import changed_fields, solve_config
 from fxprune.deploy.parity import output_tensors
-from fxprune.deploy.quiet import quiet
 from fxprune.errors import DeployError
+from fxprune.quiet import quiet
 from fxprune.shapes import second_shape
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from fxprune.deploy.onnx_graph import tidy
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import input_tensors, output_tensors, worst_error
 from fxprune.deploy.program import Exported, export_program, first_line
-from fxprune.deploy.quiet import quiet
 from fxprune.errors import DeployError
+from fxprune.quiet import quiet
 from fxprune.shapes import resized, second_shape
 
 if TYPE_CHECKING:

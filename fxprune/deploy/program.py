@@ -9,8 +9,8 @@ import torch
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 
-from fxprune.deploy.quiet import quiet
 from fxprune.errors import DeployError
+from fxprune.quiet import quiet
 from fxprune.shapes import Dims, dynamic_shapes, refined, relaxed
 from fxprune.tracing import capture, traceable
 

@@ -12,8 +12,8 @@ from torch.fx import GraphModule
 
 from fxprune.atomic import atomic_path
 from fxprune.deploy.program import export_program, first_line
-from fxprune.deploy.quiet import quiet
 from fxprune.errors import DeployError, SourceError
+from fxprune.quiet import quiet
 
 if TYPE_CHECKING:
     import os

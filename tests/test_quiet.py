@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-from fxprune.deploy.quiet import quiet
+from fxprune.quiet import quiet
 
 
 def test_nothing_gets_out(capfd, caplog):
