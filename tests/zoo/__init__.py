@@ -1,0 +1,10 @@
+"""The zoo: every architecture fxprune is tried on, from tiny random configurations; for tests and benchmarks."""
+
+from zoo.decoders import DECODERS
+from zoo.encoders import ENCODERS
+from zoo.entry import Entry, Inputs, model_of
+from zoo.others import AUDIO, ENCODER_DECODERS, VISION
+
+LIBRARY: dict[str, Entry] = {**ENCODERS, **DECODERS, **ENCODER_DECODERS, **VISION, **AUDIO}
+
+__all__ = ["LIBRARY", "Entry", "Inputs", "model_of"]
