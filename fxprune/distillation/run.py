@@ -235,7 +235,7 @@ def _finished(distiller: Distiller, examples: Mapping[str, Tensor]) -> Traced:
         move(graph, torch.device("cpu"))
     slim = api.finish(student, None, examples)
     slim.requires_grad_(False)
-    slim.meta["maps"] = {node: feature_map.weight.cpu() for node, feature_map in distiller.maps.items()}
+    slim.meta["maps"] = {node: feature_map.weight.cpu() for node, feature_map in distiller.terms.maps.items()}
     if config.verify:
         dense = distiller.teacher
         dense.load_state_dict(student.plan.implant(dense.state_dict(), slim.state_dict()), strict=False)

@@ -1,104 +1,17 @@
-"""Single steps of distillation: losses, scores, cuts, and all that follows a cut."""
+"""Single steps of distillation: scores, cuts, and all that follows a cut."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-
 import pytest
 import torch
-from accelerate import Accelerator
-from models import _BERT as BERT
-from models import ALL, Inputs, _hugging
-from remembering import captured
-from text import sentences, tokenizer
-from torch import Tensor, nn
+from distilling import batches, distiller, parameters, traced, trained
+from torch import nn
 
-from fxprune import api
-from fxprune.axes import resolve
-from fxprune.distillation.config import DistillConfig, LossWeights, ScheduleConfig
-from fxprune.distillation.loop import Distiller, generator_for
-from fxprune.distillation.objective import Batch, find_objective
-from fxprune.distillation.taps import find_taps
-from fxprune.errors import DistillError, UsageError
-from fxprune.groups import byproducts, feature_outputs
-from fxprune.importance import UnitScorer, magnitude
-from fxprune.student import Student
-from fxprune.traced import Traced
-from fxprune.widths import Constraints
-
-LENGTH, ROWS = 12, 4
-
-
-def traced(name: str) -> Traced:
-    """A model in float32."""
-    torch.manual_seed(0)
-    build = _hugging("BertModel", **BERT) if name == "encoder" else ALL[name].build
-    return captured(build().eval(), inputs(name))
-
-
-def inputs(name: str) -> Inputs:
-    return ALL.get(name, ALL["bert"]).inputs(5, 13)
-
-
-def distiller(name: str, **options: object) -> Distiller:
-    config = DistillConfig(**{"target_params": "40%", "max_steps": 10, "length": LENGTH} | options)  # type: ignore[arg-type]
-    dense = traced(name)
-    objective = find_objective(dense, words(name))
-    free = feature_outputs(dense) if objective.logits is None else byproducts(dense)
-    student = Student(dense, free_outputs=free)
-    final = api.counts_for(student, target_params=config.target_params, limits=Constraints())
-    teacher = copy.deepcopy(dense).requires_grad_(False)
-    taps = find_taps(dense, student.groups, free)
-    torch.manual_seed(config.seed)
-    return Distiller(teacher, student, taps, objective, final, config, Accelerator(cpu=True))
-
-
-def words(name: str) -> object:
-    return tokenizer(mask=name not in ("gpt2", "llama", "llama_gqa"))
-
-
-def batches(found: Distiller, name: str = "bert", seed: int = 0) -> Iterator[Batch]:
-    own, masks, draw = words(name), generator_for(seed), torch.Generator().manual_seed(seed)
-    ids = torch.tensor(own(" ".join(sentences(40)), add_special_tokens=False)["input_ids"])  # type: ignore[operator]
-    rows = ids[: len(ids) // LENGTH * LENGTH].view(-1, LENGTH)
-    while True:
-        chosen = rows[torch.randint(len(rows), (ROWS,), generator=draw)]
-        batch = {"input_ids": chosen, "attention_mask": torch.ones_like(chosen)}
-        yield found.objective.prepare(batch, own, masks, 0.3)
-
-
-def trained(name: str, steps: int = 10, **options: object) -> tuple[Distiller, list[dict[str, float]], list[int]]:
-    found = distiller(name, max_steps=steps, **options)
-    stream, history, cuts = batches(found, name), [], []
-    for step in range(1, steps + 1):
-        losses, cut, _ = found.step(next(stream))
-        history.append(losses)
-        cuts += [step] if cut else []
-    return found, history, cuts
-
-
-def parameters(found: Distiller) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in found.student.traced.named_parameters()}
-
-
-def terms(found: Distiller, batch: Batch) -> dict[str, float]:
-    with torch.no_grad():
-        teacher, student = found.run(found.teacher, batch), found.run(found.student.traced, batch)
-        return {name: float(value) for name, value in found.losses(student, teacher, batch).items()}
-
+from fxprune.distillation.config import ScheduleConfig
+from fxprune.distillation.objective import Batch
+from fxprune.errors import DistillError
 
 # ---------------------------------------------------------------------- an uncut student
-
-
-@pytest.mark.parametrize("name", ["bert", "modernbert", "electra", "gpt2", "llama_gqa", "encoder"])
-def test_every_transfer_loss_of_an_uncut_student_is_exactly_zero(name: str) -> None:
-    found = distiller(name)
-    values = terms(found, next(batches(found, name)))
-    language = [] if name == "encoder" else ["kl"]
-    assert set(values) == {"task", "hidden", "embedding", "attention", *language}
-    assert {values[term] for term in ("hidden", "embedding", "attention", *language)} == {0.0}
-    assert (values["task"] > 1) == (name != "encoder")
 
 
 @pytest.mark.parametrize("name", ["encoder", "bert", "llama"])
@@ -129,26 +42,6 @@ def test_features_are_not_trained_before_the_first_cut() -> None:
 # ---------------------------------------------------------------------- cuts
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "llama_gqa"])
-def test_heads_are_compared_with_the_heads_they_were(name: str) -> None:
-    """Nothing before the last attention is cut, so the scores of the heads that stay are what they were."""
-    found = distiller(name, loss=LossWeights(task=0, kl=0, hidden=0, embedding=0))
-    last = found.taps.attention[-1]
-    groups = {group.name: group for group in found.student.groups if group.factor in resolve(last.heads)}
-    assert len(groups) == (2 if name == "llama_gqa" else 1)  # key heads, and queries a key
-    scores = UnitScorer(found.student.groups)(found.student.traced, magnitude)
-    for _ in range(2):  # twice, so that dense places are looked up
-        found.student.cut_to({key: max(1, group.size - 1) for key, group in groups.items()}, scores)
-        scores = UnitScorer(found.student.groups)(found.student.traced, magnitude)
-    places = found._lineage(last.heads)
-    assert len(set(places.tolist())) == len(places) == 2
-    batch = next(batches(found, name))
-    assert terms(found, batch) == {"attention": pytest.approx(0, abs=1e-12)}
-    wrong = places.flip(0)
-    found._lineage = lambda axis: wrong if axis is last.heads else torch.arange(8 if name[0] == "l" else 4)  # type: ignore[method-assign]
-    assert terms(found, batch)["attention"] > 0.1
-
-
 def test_the_student_ends_at_the_planned_counts() -> None:
     found, _, cuts = trained("bert")
     assert {name: found.student.groups[name].size for name in found.final} == found.final
@@ -170,7 +63,7 @@ def test_everything_follows_the_cuts() -> None:
     for group in found.student.groups.prunable:
         assert found.scores.value[group.name].shape[-1] == group.size
     width = found.student.groups["hidden"].size
-    assert {tuple(found.maps[node].weight.shape) for node in found.maps} == {(32, width)}
+    assert {tuple(found.terms.maps[node].weight.shape) for node in found.terms.maps} == {(32, width)}
     assert not any(parameter.requires_grad for parameter in found.teacher.parameters())
 
 
@@ -234,25 +127,6 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others() -> None:
     assert third.step(next(batches(third, seed=1)))[0] != first[1][0]
 
 
-def test_the_total_is_the_weighted_sum() -> None:
-    weights = LossWeights(task=2.0, kl=0.5, hidden=0.1, embedding=0.0, attention=3.0)
-    _, history, _ = trained("bert", 6, loss=weights)
-    for losses in history:
-        assert "embedding" not in losses
-        expected = sum(getattr(weights, term) * value for term, value in losses.items() if term != "total")
-        assert losses["total"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_training_helps() -> None:
-    found, _, _ = trained("bert", 60, learning_rate=1e-2, schedule=ScheduleConfig(kind="one-shot"))
-    idle, _, _ = trained("bert", 60, learning_rate=1e-9, schedule=ScheduleConfig(kind="one-shot"))
-    stream = batches(found, seed=9)
-    held_out = [next(stream) for _ in range(4)]
-    better, worse = found.evaluate(held_out)["student"], idle.evaluate(held_out)["student"]
-    assert better["task"] < worse["task"] - 0.5
-    assert better["hidden"] < worse["hidden"]
-
-
 # ---------------------------------------------------------------------- the rate
 
 
@@ -274,41 +148,6 @@ def test_tables_that_are_only_looked_up_learn_more_slowly() -> None:
         assert {key.split(".")[-2].removesuffix("_embeddings") for key in held} == tables
 
 
-# ---------------------------------------------------------------------- dropout and evaluation
-
-
-def test_the_student_drops_out_only_if_asked() -> None:
-    for dropout in (False, True):
-        found = distiller("bert", dropout=dropout)
-        batch = next(batches(found))
-        first, second = (terms(found, batch)["hidden"] for _ in range(2))
-        assert (first == second) != dropout
-        measured = [found.evaluate([batch])["student"] for _ in range(2)]
-        assert measured[0] == measured[1]
-        assert measured[0]["hidden"] == 0
-
-
-def test_evaluation_weighs_batches_by_their_rows() -> None:
-    found, _, _ = trained("bert", 6)
-    stream = batches(found, seed=5)
-    whole, other = next(stream), next(stream)
-    part = Batch({name: tensor[:1] for name, tensor in other.inputs.items()}, other.labels[:1])  # type: ignore[index]
-    measured = found.evaluate([whole, part])
-    alone = [found.evaluate([batch]) for batch in (whole, part)]
-    for who in ("teacher", "student"):
-        expected = (alone[0][who]["task"] * ROWS + alone[1][who]["task"]) / (ROWS + 1)
-        assert measured[who]["task"] == pytest.approx(expected, rel=1e-5)
-    assert set(measured["teacher"]) == {"task"}
-    assert set(measured["student"]) == {"task", "kl", "hidden", "embedding", "attention"}
-
-
-def test_evaluation_changes_no_weight() -> None:
-    found, _, _ = trained("bert", 6)
-    before = parameters(found)
-    found.evaluate([next(batches(found))])
-    assert all(torch.equal(value, before[name]) for name, value in parameters(found).items())
-
-
 # ---------------------------------------------------------------------- what goes wrong
 
 
@@ -318,7 +157,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_is_named(term: str) -> None:
     stream = batches(found)
     found.step(next(stream))
     if term == "hidden":
-        found.maps[found.taps.hidden[0].node].weight[0, 0] = float("nan")
+        found.terms.maps[found.terms.taps.hidden[0].node].weight[0, 0] = float("nan")
     else:
         nn.init.constant_(found.student.traced.get_parameter("cls.predictions.bias"), float("nan"))
     with pytest.raises(DistillError, match=rf"the {term} loss is nan at step 2\n.*lower --learning-rate"):
@@ -330,9 +169,3 @@ def test_a_batch_without_a_masked_token_is_no_reason_to_stop() -> None:
     batch = next(batches(found))
     losses, _, _ = found.step(Batch(batch.inputs, torch.full_like(batch.labels, -100)))  # type: ignore[arg-type]
     assert losses["task"] == losses["kl"] == 0
-
-
-def test_a_model_all_weighted_terms_are_missing_of_is_refused() -> None:
-    found = distiller("encoder", loss=LossWeights(task=0, kl=1, hidden=0, embedding=0, attention=0))
-    with pytest.raises(UsageError, match="no loss term is left for this model"):
-        found.step(next(batches(found)))

@@ -1,0 +1,162 @@
+"""The terms of the loss for one model: which it has, from the outputs and taps of teacher and student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from fxprune.axes import Axis, Factor, resolve, units_of
+from fxprune.distillation.config import LossWeights
+from fxprune.distillation.losses import attention_loss, feature_loss, kl_loss, seen_by, similarity_loss, task_loss
+from fxprune.distillation.maps import FeatureMap
+from fxprune.distillation.objective import FEATURES, Batch, Objective
+from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
+from fxprune.errors import UsageError
+from fxprune.passes import ExposeTaps, PickPositions, run_passes
+from fxprune.passes.pick_positions import POSITIONS, picks_positions
+from fxprune.student import Student
+from fxprune.traced import Traced
+
+Outputs: TypeAlias = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # outputs of the model, values of the taps
+
+
+class Terms:
+    """Runs teacher and student with their taps, and compares what they give.
+
+    Args:
+        teacher: dense; gets its taps exposed, like the student.
+        student: a copy of it, to be cut.
+        taps: of both.
+        objective: of both.
+        weights: terms of weight 0 are left out.
+        device: of the maps.
+    """
+
+    def __init__(
+        self,
+        teacher: Traced,
+        student: Student,
+        taps: Taps,
+        objective: Objective,
+        weights: LossWeights,
+        device: torch.device,
+    ) -> None:
+        self.student, self.taps, self.objective, self.weights = student, taps, objective, weights
+        names = taps.nodes
+        expose = [ExposeTaps(names), *([] if objective.logits is None else [PickPositions(objective.logits)])]
+        for graph in (teacher, student.traced):
+            run_passes(graph, expose)
+        self._picks = picks_positions(teacher)
+        self._place = {name: i for i, name in enumerate(names)}
+        features = (*taps.embedding, *taps.hidden)
+        self.maps = {tap.node: FeatureMap(tap, _width(student, tap.axis), device) for tap in features}
+
+    def run(self, model: Traced, batch: Batch) -> Outputs:
+        """Run one model with its taps; where its head could be told apart, only the labelled positions pass it."""
+        picked = {POSITIONS: batch.labelled} if self._picks else {}
+        outputs: Outputs = model(**batch.inputs, **picked)
+        return outputs
+
+    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Return every term that has a weight and a meaning for this model, unweighted."""
+        weights, terms = self.weights, {}
+        if self.objective.logits is not None and batch.labels is not None:
+            got = self.predictions(student, batch)
+            if weights.task:
+                terms["task"] = task_loss(got, batch.labels.flatten()[batch.labelled])
+            if weights.kl:
+                terms["kl"] = kl_loss(got, self.predictions(teacher, batch))
+        if weights.task and self.objective.name == FEATURES and any(tap.output for tap in self.taps.hidden):
+            terms["task"] = self._returned(student, teacher, batch)
+        if weights.hidden and self.taps.hidden:
+            terms["hidden"] = self._features(self.taps.hidden, student, teacher)
+        if weights.embedding and self.taps.embedding:
+            terms["embedding"] = self._features(self.taps.embedding, student, teacher)
+        if weights.attention and self.taps.attention:
+            terms["attention"] = self._attention(student, teacher)
+        if not terms:
+            raise UsageError("no loss term is left for this model", remedy="give hidden or attention a weight")
+        return terms
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum."""
+        return torch.stack([getattr(self.weights, name) * value for name, value in terms.items()]).sum()
+
+    def probe(self, student: Outputs) -> Tensor:
+        """A random projection of the features to keep: its squared gradients sum to the Gauss-Newton curvature there.
+
+        Those are what the model returns, where it returns features, as their users see them: pooled over the sequence.
+        """
+        returned = [tap for tap in self.taps.hidden if tap.output] or self.taps.hidden
+        sequences = [tap for tap in returned if tap.sequence] or returned
+        terms = []
+        for tap in returned:
+            value = student[1][self._place[tap.node]]
+            value = value if value.ndim < 3 else value.mean(1)
+            # without any gradient the units of a pooler would be cut arbitrarily: a thousandth decides among them
+            drawn = (value * torch.randn_like(value)).sum() if tap in sequences else 1e-3 * value.sum()
+            terms.append(drawn / value.detach().norm().clamp_min(1e-12))
+        return torch.stack(terms).sum()
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return the logits of the labelled positions, (positions, vocabulary)."""
+        assert self.objective.logits is not None
+        logits = outputs[0][self.objective.logits]
+        return logits if self._picks else logits.flatten(0, 1)[batch.labelled]
+
+    def _features(self, taps: tuple[FeatureTap, ...], student: Outputs, teacher: Outputs) -> Tensor:
+        terms = []
+        for tap in taps:
+            s, t = student[1][self._place[tap.node]], teacher[1][self._place[tap.node]]
+            self.maps[tap.node].observe(s, t)
+            terms.append(feature_loss(self.maps[tap.node](s), t))
+        return torch.stack(terms).mean()
+
+    def _returned(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Return the error of the features a headless model returns: token by token, and of what pooling makes of them.
+
+        A vector for the whole sequence counts only if there is nothing else: encoders carry poolers nobody trained.
+        """
+        mask = batch.inputs.get("attention_mask", torch.ones_like(batch.inputs["input_ids"]))[..., None]
+        returned = [tap for tap in self.taps.hidden if tap.output]
+        terms = []
+        for tap in [tap for tap in returned if tap.sequence] or returned:
+            s, t = (outputs[1][self._place[tap.node]] for outputs in (student, teacher))
+            error = feature_loss(self.maps[tap.node](s), t)
+            s, t = (value if value.ndim < 3 else (value * mask).sum(1) / mask.sum(1) for value in (s, t))
+            terms.append(error + similarity_loss(s, t))
+        return torch.stack(terms).mean()
+
+    def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
+        terms = []
+        for tap in self.taps.attention:
+            s, t = self._pair(tap, student), self._pair(tap, teacher)
+            mask = None if tap.mask is None else teacher[1][self._place[tap.mask]]
+            heads = self._lineage(tap.heads).to(s[0].device)
+            mask = mask if mask is None or mask.shape[-3:-2] in ((), (1,)) else mask[..., heads, :, :]
+            terms.append(attention_loss(s, t, tap.scale, seen_by(mask, tap.causal, *t), heads))
+        return torch.stack(terms).mean()
+
+    def _pair(self, tap: AttentionTap, outputs: Outputs) -> tuple[Tensor, Tensor]:
+        query, key = outputs[1][self._place[tap.query]], outputs[1][self._place[tap.key]]
+        served = query.shape[-3] // key.shape[-3]  # query heads a key head serves
+        return query, key if served == 1 else key.repeat_interleave(served, -3)
+
+    def _lineage(self, axis: Axis) -> Tensor:
+        """Return the dense position of each position of an axis that is a product of factors."""
+        place = torch.zeros(1, dtype=torch.int64)
+        for factor in resolve(axis):
+            assert isinstance(factor, Factor)
+            group = self.student.groups.by_factor.get(factor)
+            units = torch.arange(units_of(factor)) if group is None else self.student.ledger.left(group.name)
+            dense = len(units) if group is None else self.student.ledger.dense[group.name]
+            place = (place[:, None] * dense + units).flatten()
+        return place
+
+
+def _width(student: Student, axis: Axis) -> int:
+    (factor,) = resolve(axis)
+    return student.groups.by_factor[factor].size  # type: ignore[index]

@@ -1,0 +1,100 @@
+"""What the terms of the loss are, term by term and on held-out text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from distilling import ROWS, batches, distiller, parameters, terms, trained
+
+from fxprune.axes import resolve
+from fxprune.distillation.config import LossWeights, ScheduleConfig
+from fxprune.distillation.objective import Batch
+from fxprune.errors import UsageError
+from fxprune.importance import UnitScorer, magnitude
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert", "electra", "gpt2", "llama_gqa", "encoder"])
+def test_every_transfer_loss_of_an_uncut_student_is_exactly_zero(name: str) -> None:
+    found = distiller(name)
+    values = terms(found, next(batches(found, name)))
+    language = [] if name == "encoder" else ["kl"]
+    assert set(values) == {"task", "hidden", "embedding", "attention", *language}
+    assert {values[term] for term in ("hidden", "embedding", "attention", *language)} == {0.0}
+    assert (values["task"] > 1) == (name != "encoder")
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama_gqa"])
+def test_heads_are_compared_with_the_heads_they_were(name: str) -> None:
+    """Nothing before the last attention is cut, so the scores of the heads that stay are what they were."""
+    found = distiller(name, loss=LossWeights(task=0, kl=0, hidden=0, embedding=0))
+    last = found.terms.taps.attention[-1]
+    groups = {group.name: group for group in found.student.groups if group.factor in resolve(last.heads)}
+    assert len(groups) == (2 if name == "llama_gqa" else 1)  # key heads, and queries a key
+    scores = UnitScorer(found.student.groups)(found.student.traced, magnitude)
+    for _ in range(2):  # twice, so that dense places are looked up
+        found.student.cut_to({key: max(1, group.size - 1) for key, group in groups.items()}, scores)
+        scores = UnitScorer(found.student.groups)(found.student.traced, magnitude)
+    places = found.terms._lineage(last.heads)
+    assert len(set(places.tolist())) == len(places) == 2
+    batch = next(batches(found, name))
+    assert terms(found, batch) == {"attention": pytest.approx(0, abs=1e-12)}
+    wrong = places.flip(0)
+    found.terms._lineage = lambda axis: wrong if axis is last.heads else torch.arange(8 if name[0] == "l" else 4)  # type: ignore[method-assign]
+    assert terms(found, batch)["attention"] > 0.1
+
+
+def test_the_total_is_the_weighted_sum() -> None:
+    weights = LossWeights(task=2.0, kl=0.5, hidden=0.1, embedding=0.0, attention=3.0)
+    _, history, _ = trained("bert", 6, loss=weights)
+    for losses in history:
+        assert "embedding" not in losses
+        expected = sum(getattr(weights, term) * value for term, value in losses.items() if term != "total")
+        assert losses["total"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_model_all_weighted_terms_are_missing_of_is_refused() -> None:
+    found = distiller("encoder", loss=LossWeights(task=0, kl=1, hidden=0, embedding=0, attention=0))
+    with pytest.raises(UsageError, match="no loss term is left for this model"):
+        found.step(next(batches(found)))
+
+
+def test_the_student_drops_out_only_if_asked() -> None:
+    for dropout in (False, True):
+        found = distiller("bert", dropout=dropout)
+        batch = next(batches(found))
+        first, second = (terms(found, batch)["hidden"] for _ in range(2))
+        assert (first == second) != dropout
+        measured = [found.evaluate([batch])["student"] for _ in range(2)]
+        assert measured[0] == measured[1]
+        assert measured[0]["hidden"] == 0
+
+
+def test_evaluation_weighs_batches_by_their_rows() -> None:
+    found, _, _ = trained("bert", 6)
+    stream = batches(found, seed=5)
+    whole, other = next(stream), next(stream)
+    part = Batch({name: tensor[:1] for name, tensor in other.inputs.items()}, other.labels[:1])  # type: ignore[index]
+    measured = found.evaluate([whole, part])
+    alone = [found.evaluate([batch]) for batch in (whole, part)]
+    for who in ("teacher", "student"):
+        expected = (alone[0][who]["task"] * ROWS + alone[1][who]["task"]) / (ROWS + 1)
+        assert measured[who]["task"] == pytest.approx(expected, rel=1e-5)
+    assert set(measured["teacher"]) == {"task"}
+    assert set(measured["student"]) == {"task", "kl", "hidden", "embedding", "attention"}
+
+
+def test_evaluation_changes_no_weight() -> None:
+    found, _, _ = trained("bert", 6)
+    before = parameters(found)
+    found.evaluate([next(batches(found))])
+    assert all(torch.equal(value, before[name]) for name, value in parameters(found).items())
+
+
+def test_training_helps() -> None:
+    found, _, _ = trained("bert", 60, learning_rate=1e-2, schedule=ScheduleConfig(kind="one-shot"))
+    idle, _, _ = trained("bert", 60, learning_rate=1e-9, schedule=ScheduleConfig(kind="one-shot"))
+    stream = batches(found, seed=9)
+    held_out = [next(stream) for _ in range(4)]
+    better, worse = found.evaluate(held_out)["student"], idle.evaluate(held_out)["student"]
+    assert better["task"] < worse["task"] - 0.5
+    assert better["hidden"] < worse["hidden"]
