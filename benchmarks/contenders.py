@@ -15,9 +15,10 @@ from transformers import BertConfig, BertForMaskedLM, BertModel
 import fxprune
 from fxprune.allocation import uniform
 from fxprune.groups import analyse
-from fxprune.importance import UnitScorer, UnitScores, magnitude, random_score
+from fxprune.importance import magnitude, random_score
 from fxprune.student import Student
 from fxprune.traced import Traced
+from fxprune.unit_scores import UnitScorer, UnitScores
 from fxprune.widths import Constraints
 
 KEPT = 0.5

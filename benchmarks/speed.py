@@ -46,8 +46,9 @@ from transformers import BertConfig, BertForMaskedLM
 
 import fxprune
 from fxprune.groups import analyse
-from fxprune.importance import UnitScorer, sensitivity
+from fxprune.importance import sensitivity
 from fxprune.traced import Traced
+from fxprune.unit_scores import UnitScorer
 
 SMALL = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
 SMALL_VOCABULARY = 8000

@@ -16,13 +16,14 @@ from fxprune.allocation import parse_count, solve, uniform
 from fxprune.certificate import certify
 from fxprune.errors import ScoreError, UsageError, unknown_name
 from fxprune.groups import Groups
-from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, UnitScorer, UnitScores, weight_score
+from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, weight_score
 from fxprune.inference import output_values
 from fxprune.origin import Origin
 from fxprune.passes import CANONICAL, run_passes
 from fxprune.plan import Plan
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import Traced
+from fxprune.unit_scores import UnitScorer, UnitScores
 from fxprune.widths import Constraints, Counts
 
 

@@ -14,12 +14,12 @@ from fxprune.allocation import Budget
 from fxprune.axes import Axis, size_of
 from fxprune.calls import results_of
 from fxprune.groups import Groups, analyse
-from fxprune.importance import UnitScores, best_units
 from fxprune.ledger import Ledger
 from fxprune.passes import SliceUnits, run_passes
 from fxprune.plan import Plan, fingerprint
 from fxprune.sizes import size_from
 from fxprune.traced import Traced
+from fxprune.unit_scores import UnitScores, best_units
 from fxprune.units import Kept
 
 

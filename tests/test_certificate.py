@@ -13,9 +13,10 @@ from models import inputs_of, traced_of
 
 from fxprune.certificate import Certificate, certify
 from fxprune.errors import PlanError, VerifyError
-from fxprune.importance import UnitScorer, magnitude
+from fxprune.importance import magnitude
 from fxprune.student import Student
 from fxprune.traced import Traced, register, tensor_of
+from fxprune.unit_scores import UnitScorer
 
 
 @dataclass

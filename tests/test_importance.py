@@ -13,19 +13,10 @@ from torch import Tensor
 from fxprune.axes import Axis, Factor, resolve
 from fxprune.errors import ScoreError
 from fxprune.groups import Groups, analyse
-from fxprune.importance import (
-    WEIGHT_SCORES,
-    Smoothed,
-    UnitScorer,
-    best_units,
-    check_scores,
-    magnitude,
-    movement,
-    sensitivity,
-    weight_score,
-)
+from fxprune.importance import WEIGHT_SCORES, magnitude, movement, sensitivity, weight_score
 from fxprune.student import Student
 from fxprune.traced import Traced, tensor_of
+from fxprune.unit_scores import Smoothed, UnitScorer, best_units, check_scores
 
 Unit = tuple[Factor, int]
 MODELS = ["bert", "electra", "gpt2", "llama", "t5", "fused_qkv", "tied_three_ways", "partial_rotary", "conv_stem"]

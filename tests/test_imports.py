@@ -28,7 +28,7 @@ LAYERS = [
         "plan",
         "layouts",
         "entries",
-        "importance",
+        "importance", "unit_scores",
         "allocation",
         "widths",
         "locks",

@@ -13,9 +13,10 @@ from torch.fx import Interpreter, Node
 from fxprune.calls import results_of
 from fxprune.errors import PlanError
 from fxprune.groups import Groups, analyse
-from fxprune.importance import UnitScorer, magnitude
+from fxprune.importance import magnitude
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import tensor_of
+from fxprune.unit_scores import UnitScorer
 from fxprune.units import Kept
 from fxprune.verify.compare import output_tensors
 

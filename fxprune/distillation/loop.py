@@ -15,11 +15,12 @@ from fxprune.distillation.optimizer import make_optimizer
 from fxprune.distillation.taps import Taps
 from fxprune.distillation.terms import Terms
 from fxprune.errors import DistillError
-from fxprune.importance import Smoothed, UnitScorer, weight_score
+from fxprune.importance import weight_score
 from fxprune.passes import DropoutMode, run_passes
 from fxprune.schedule import counts_at, cubic
 from fxprune.student import Student
 from fxprune.traced import Traced
+from fxprune.unit_scores import Smoothed, UnitScorer
 from fxprune.widths import Counts
 
 

@@ -10,7 +10,8 @@ from fxprune.axes import resolve
 from fxprune.distillation.config import LossWeights, ScheduleConfig
 from fxprune.distillation.objective import Batch
 from fxprune.errors import UsageError
-from fxprune.importance import UnitScorer, magnitude
+from fxprune.importance import magnitude
+from fxprune.unit_scores import UnitScorer
 
 
 @pytest.mark.parametrize("name", ["bert", "modernbert", "electra", "gpt2", "llama_gqa", "encoder"])
