@@ -136,7 +136,8 @@ class Application:
                 if pattern is not None:
                     axis = self._build(parse_pattern(pattern))
                     self.found.literals.append(Literal(self.node, argument, None if single else index, axis))
-        for name in self.text.normalised:
+        of_weights = all(source is None or source.op == "get_attr" for source in self.operands)
+        for name in () if of_weights else self.text.normalised:  # a normalised weight is no stream of features
             self.found.roles.append((self.env.get(name, ()), "hidden"))
         for name, role in self.rule.roles.items():
             if axis := self.env.get(name, ()):

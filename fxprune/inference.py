@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from fxprune.application import Application
 from fxprune.axes import Factor, UnifyError, factors_of, fresh
-from fxprune.calls import call_of, is_item, module_of, operand_nodes, results_of, shape_of, source_of
+from fxprune.calls import bound_arguments, call_of, is_item, module_of, operand_nodes, results_of, shape_of, source_of
 from fxprune.inferred import Axes, Frozen, Inferred, Line, Literal, Use
 from fxprune.rules import applied
 from fxprune.rules.table import Shape
@@ -118,10 +118,13 @@ def _apply_rule(found: Inferred, node: Node, op: OpOverload, results: list[torch
 
 
 def _freeze_computed(found: Inferred, node: Node, shapes: list[Shape]) -> None:
-    """Sizes such as 4 * batch, given as values: there is no literal 4 to rewrite."""
+    """Sizes such as 4 * batch, given as values: there is no literal 4 to rewrite. One given as -1 follows by itself."""
+    arguments = bound_arguments(node)
+    given = next((arguments[name] for name in ("size", "shape") if name in arguments), ())
     for axes, shape in zip(found.axes[node], shapes, strict=True):
-        for axis, size in zip(axes, shape, strict=True):
-            if not isinstance(size, int) and size.coefficient != 1:
+        for place, (axis, size) in enumerate(zip(axes, shape, strict=True)):
+            follows = place < len(given) and given[place] == -1
+            if not isinstance(size, int) and size.coefficient != 1 and not follows:
                 found.freeze(axis, "a symbolic size that counts it", node)
 
 

@@ -30,4 +30,4 @@ __all__ = [
 ]
 
 # after capture, before analysis
-CANONICAL: list[Pass] = [DeadCode(), PinDefaults(), ExplicitSizes()]
+CANONICAL: list[Pass] = [PinDefaults(), ExplicitSizes(), DeadCode()]

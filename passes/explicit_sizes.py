@@ -20,6 +20,8 @@ SPLITS = {aten.chunk.default, aten.split.Tensor, aten.unsafe_chunk.default}
 class ExplicitSizes(Pass):
     """Resolve ``-1`` in views, count slices from the front, and turn chunk and split into split_with_sizes.
 
+    The other way round, a view computes 4 * batch itself (heads folded with the batch), for that 4 is no literal.
+
     A ``view(b, s, -1, 64)`` over a head_dim that was cut to 32 still runs, with the heads mixed up: a size nobody
     wrote down cannot be corrected. Numerics: exact.
     """
@@ -46,13 +48,17 @@ def _explicit(node: Node) -> tuple[object, tuple[object, ...]] | None:
 def _view(node: Node) -> tuple[object, tuple[object, ...]] | None:
     arguments = bound_arguments(node)
     given = list(arguments[VIEWS[node.target]])  # type: ignore[index]
-    if -1 not in given:
-        return None
-    size = _out_shapes(node)[0][given.index(-1)]
-    if not isinstance(size, int):
-        return None  # the free one: it may stay computed
-    given[given.index(-1)] = size
-    return node.target, (arguments["self"], given)
+    out = _out_shapes(node)[0]
+    sizes = [size if known == -1 and isinstance(size, int) else known for known, size in zip(given, out, strict=True)]
+    if -1 not in sizes:  # the free one may stay computed, and one like 4 * batch must be: no rewriter owns that 4
+        counted = (place for place, size in enumerate(out) if isinstance(sizes[place], Node) and _is_counted(size))
+        if (place := next(counted, None)) is not None:
+            sizes[place] = -1
+    return None if sizes == given else (node.target, (arguments["self"], sizes))
+
+
+def _is_counted(size: Size) -> bool:
+    return not isinstance(size, int) and size.coefficient != 1
 
 
 def _split(node: Node) -> tuple[object, tuple[object, ...]] | None:

@@ -44,7 +44,8 @@ USES = {
     "a number": (lambda y: y * y.shape[0], False),
     "a constant of that size": (lambda y: y + y.new_ones(y.shape[0], 1), False),
     "positions": (lambda y: y + torch.arange(y.shape[0])[:, None], False),
-    "a view to that size": (lambda y: y.reshape(y.shape[0], 6) + 1, False),
+    "a view to that size": (lambda y: y.reshape(y.shape[0], 6) + 1, True),  # left to the view to compute
+    "a repeat to that size": (lambda y: y + y[:1].repeat(y.shape[0], 1), False),
     "its own element count": (lambda y: y / y.numel(), False),
 }
 

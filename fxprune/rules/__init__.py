@@ -1,6 +1,6 @@
 """What each op does to axes: one table, fed by pointwise ops, text lines and shape rules."""
 
-from fxprune.rules import compute, indexing, layout, ops, pieces
+from fxprune.rules import compute, indexing, layout, ops, pieces, spatial
 from fxprune.rules.table import Applied, Call, applied, known_ops, parameters_of, pins
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "parameters_of",
     "pieces",
     "pins",
+    "spatial",
 ]

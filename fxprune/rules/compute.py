@@ -1,4 +1,4 @@
-"""Shape rules of the ops that compute: attention, products, reductions, norms, convolutions."""
+"""Shape rules of the ops that compute: attention, products, reductions, norms."""
 
 from __future__ import annotations
 
@@ -139,34 +139,6 @@ def extremum(call: Call) -> Applied:
     before = [f"{name}!" if i in across else name for i, name in enumerate(dims)]
     after = [("1" if i in across else name) for i, name in enumerate(dims) if i not in across or call["keepdim"]]
     return Applied(text(before, to=[after] * len(call.results)), reason="a maximum runs over it")
-
-
-@shape_rule(
-    aten.conv1d.default,
-    aten.conv2d.default,
-    aten.conv3d.default,
-    aten.conv1d.padding,
-    aten.conv2d.padding,
-    aten.conv3d.padding,
-)
-def convolution(call: Call) -> Applied:
-    """``n c x!, o c k!, o? -> n o y!``; one filter a channel when there are as many groups as channels."""
-    weight = call.operands[1]
-    assert weight is not None
-    spatial = len(weight) - 2
-    batch = ["n"] if len(call.x) == len(weight) else []
-    x = [f"{name}!" for name in names(spatial, "x")]
-    k = [f"{name}!" for name in names(spatial, "k")]
-    y = [f"{name}!" for name in names(spatial, "y")]
-    reason = "a filter slides over it"
-    bias = "o?" if call.operands[2:] else None
-    if call["groups"] == 1:
-        rule = text([*batch, "c", *x], ["o", "c", *k], *([[bias]] if bias else []), to=[[*batch, "o", *y]])
-        return Applied(rule, reason=reason)
-    if call["groups"] == weight[0] and weight[1] == 1:
-        rule = text([*batch, "o", *x], ["o", "1", *k], *([[bias]] if bias else []), to=[[*batch, "o", *y]])
-        return Applied(rule, literals={"groups": "o"}, reason=reason)
-    return opaque(call, "a grouped convolution")
 
 
 @shape_rule(aten.layer_norm.default, aten.rms_norm.default)

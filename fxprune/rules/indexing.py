@@ -40,6 +40,22 @@ def index_select(call: Call) -> Applied:
     return Applied(text(before, picked, to=[after]), reason="rows are picked by data")
 
 
+@shape_rule(aten.gather.default)
+def gather(call: Call) -> Applied:
+    """``a n! b, a m b -> a m b``: along one dimension positions are picked by data, along the others they are alike."""
+    index = call.operands[1]
+    assert index is not None
+    dims = names(len(call.x))
+    across = call["dim"] % len(dims) if dims else 0
+    before, picked = list(dims), list(dims)
+    for place, name in enumerate(dims):
+        if place == across:
+            before[place], picked[place] = f"{name}!", "m"
+        elif index[place] != call.x[place]:  # the index leaves out the last positions
+            before[place], picked[place] = f"{name}!", f"m{place}!"
+    return Applied(text(before, picked, to=[[name.rstrip("!") for name in picked]]), reason="rows are picked by data")
+
+
 @shape_rule(
     aten.zeros.default,
     aten.ones.default,

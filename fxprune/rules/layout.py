@@ -7,8 +7,8 @@ from itertools import count
 
 import torch
 
-from fxprune.rules.table import Applied, Call, Literals, Shape, opaque, shape_rule
-from fxprune.sizes import Size, divide
+from fxprune.rules.table import Applied, Call, Literals, Shape, shape_rule
+from fxprune.sizes import Size, divide, times
 
 aten = torch.ops.aten
 
@@ -34,21 +34,53 @@ def text(*operands: Iterable[str], to: Iterable[Iterable[str]]) -> str:
 )
 def view(call: Call) -> Applied:
     """(a, b, 768) as (a, b, 12, 64) is ``a b (c d) -> a b c d``: the dimensions that both sides share."""
-    pieces = _align(call.x, call.out)
-    if pieces is None:
-        return opaque(call, "a view whose dimensions have no common layout")
-    before, after, sizes = pieces
-    result = [_bracket(dim) for dim in after]
+    before: list[str] = []
+    result: list[str] = []
+    sizes: dict[str, Size] = {}
+    for place, (left, right) in enumerate(_blocks(call.x, call.out)):
+        pieces = _align(left, right, f"p{place}x")
+        if pieces is None:
+            before += [f"{name}!" for name in names(len(left), f"b{place}x")]
+            result += [f"{name}!" for name in names(len(right), f"a{place}x")]
+        else:
+            before += map(_bracket, pieces[0])
+            result += map(_bracket, pieces[1])
+            sizes |= pieces[2]
     like = [result for _ in call.operands[1:]]  # view_as takes its sizes from a second operand
-    return Applied(text([_bracket(dim) for dim in before], *like, to=[result]), sizes, _view_literals(call, result))
+    literals = _view_literals(call, [dim.rstrip("!") for dim in result])
+    return Applied(text(before, *like, to=[result]), sizes, literals, "a view whose dimensions have no common layout")
 
 
-def _align(left: Shape, right: Shape) -> tuple[list[list[str]], list[list[str]], dict[str, Size]] | None:
+def _blocks(left: Shape, right: Shape) -> list[tuple[Shape, Shape]]:
+    """Cut both shapes wherever the sizes so far multiply to the same: each block is laid out anew on its own."""
+    found: list[tuple[Shape, Shape]] = []
+    i = j = 0
+    while i < len(left) or j < len(right):
+        start_i, start_j = i, j
+        total_i, total_j = _size_at(left, i), _size_at(right, j)
+        i, j = i + 1, j + 1
+        while total_i != total_j and (i < len(left) or j < len(right)):
+            if j >= len(right) or (i < len(left) and _is_part(total_i, total_j)):
+                total_i, i = times(total_i, left[i]), i + 1
+            else:
+                total_j, j = times(total_j, right[j]), j + 1
+        found.append((left[start_i:i], right[start_j:j]))
+    return found
+
+
+def _is_part(small: Size, large: Size) -> bool:
+    """Tell whether a product of sizes has to grow to reach another."""
+    if isinstance(small, int) and isinstance(large, int):
+        return small < large
+    return divide(large, small) is not None or divide(small, large) is None
+
+
+def _align(left: Shape, right: Shape, prefix: str) -> tuple[list[list[str]], list[list[str]], dict[str, Size]] | None:
     """Cut both shapes at each other's boundaries; None where a boundary falls inside a piece."""
     before: list[list[str]] = [[] for _ in left]
     after: list[list[str]] = [[] for _ in right]
     sizes: dict[str, Size] = {}
-    fresh = (f"p{i}" for i in count())
+    fresh = (f"{prefix}{i}" for i in count())
     i = j = 0
     rest_i, rest_j = _size_at(left, 0), _size_at(right, 0)
     while i < len(left) and j < len(right):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fxprune.rules.table import first_only, overload, pin, pointwise, rule
+from fxprune.rules.table import first_only, overload, pin, pointwise, rule, rule_elsewhere
 from fxprune.sizes import Size
 
 aten = torch.ops.aten
@@ -37,6 +37,10 @@ rule(aten.mv.default, "i k, k -> i")
 rule(aten.outer.default, "i, j -> i j")
 
 rule(aten.embedding.default, "v! d, ... -> ... d", reason="rows are picked by data")
+
+rule_elsewhere(  # rows sorted by expert, and where the rows of each end
+    "transformers::grouped_mm_fallback", "t! i, e! i o, e! -> t! o", reason="rows go to experts by data"
+)
 
 
 def _inverse_root(size: Size) -> float:

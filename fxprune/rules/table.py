@@ -66,6 +66,7 @@ Pin: TypeAlias = Callable[[Call], object]
 
 _RULES: dict[OpOverload, Applied | ShapeRule] = {}
 _PINS: dict[OpOverload, Mapping[str, Pin]] = {}
+_ELSEWHERE: dict[str, Applied] = {}  # ops a library registers only once it is imported, by qualified name
 
 
 def rule(
@@ -79,6 +80,12 @@ def rule(
     """Add one line: `op` relates axes as `text` says; `sizes` names the literals that follow a dimension."""
     parse(text)
     _add(op, Applied(text, literals=sizes or {}, reason=reason, roles=roles or {}))
+
+
+def rule_elsewhere(name: str, text: str, *, reason: str = "") -> None:
+    """Add one line for an op that a library registers, such as ``"library::op"``."""
+    parse(text)
+    _ELSEWHERE[name] = Applied(text, reason=reason)
 
 
 def pointwise(*ops: OpOverload) -> None:
@@ -118,13 +125,18 @@ def pins(op: OpOverload) -> Mapping[str, Pin]:
 
 def applied(call: Call) -> Applied | None:
     """Return what `call` does to axes; None for an op without a rule."""
-    entry = _RULES.get(call.op)
+    entry = _RULES.get(call.op) or _ELSEWHERE.get(call.op.name())
     return entry(call) if callable(entry) else entry
 
 
 def known_ops() -> dict[OpOverload, Applied | ShapeRule]:
     """Return the whole table."""
     return dict(_RULES)
+
+
+def known_elsewhere() -> dict[str, Applied]:
+    """Return the rules of ops that are registered only once their library is imported."""
+    return dict(_ELSEWHERE)
 
 
 def opaque(call: Call, reason: str) -> Applied:

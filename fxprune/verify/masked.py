@@ -16,6 +16,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from fxprune.axes import Axis, resolve
 from fxprune.groups import Groups
+from fxprune.traced import input_values
 from fxprune.units import Kept
 from fxprune.verify.compare import output_axes, output_tensors, relative_error
 from fxprune.verify.masks import kept_entries
@@ -82,10 +83,9 @@ def masked_error(dense: GraphModule, slim: GraphModule, groups: Groups, kept: Ke
         kept: which units stayed.
         kwargs: inputs of both.
     """
-    names = [node.target for node in dense.graph.nodes if node.op == "placeholder"]
     masked = MaskedDense(dense, groups, kept)
     with torch.no_grad():
-        expected = output_tensors(masked.run(*[kwargs[str(name)] for name in names]))
+        expected = output_tensors(masked.run(*input_values(dense, kwargs)))
         got = output_tensors(slim(**kwargs))
     pairs = zip(got, expected, output_axes(dense, groups.inferred), strict=True)
     return max(relative_error(new, _kept_only(old, axes, kept, masked.symbols)) for new, old, axes in pairs)

@@ -34,6 +34,23 @@ def _rms_norm(mask: Tensor, x: Tensor, shape: list[int], weight: Any = None, eps
     return out if weight is None else out * weight
 
 
+def _group_norm(
+    mask: Tensor, x: Tensor, groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *_: Any
+) -> Tensor:
+    laid, kept = (tensor.reshape(x.shape[0], groups, -1) for tensor in (x, mask))
+    n = _count(kept, [2]) if x.shape[0] else 1
+    centred = (laid - laid.sum(2, keepdim=True) / n) * kept
+    out = (centred * torch.rsqrt(centred.square().sum(2, keepdim=True) / n + eps)).reshape(x.shape)
+    channels = [1, -1, *[1] * (x.ndim - 2)]
+    out = out if weight is None else out * weight.view(channels)
+    return out if bias is None else out + bias.view(channels)
+
+
+def _weight_norm(mask: Tensor, v: Tensor, length: Tensor, dim: int = 0) -> Tensor:
+    others = [other for other in range(v.ndim) if other != dim % v.ndim]
+    return v * mask * (length / (v * mask).square().sum(others, keepdim=True).sqrt())
+
+
 def _mean(mask: Tensor, x: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     dims = _dims(dim, x)
     return x.sum(dims, keepdim=keepdim, dtype=dtype) / _count(mask, dims)
@@ -65,6 +82,8 @@ def _dims(dim: Any, x: Tensor) -> list[int]:
 NORMALISING: Mapping[Any, Callable[..., Tensor]] = {
     aten.layer_norm.default: _layer_norm,
     aten.rms_norm.default: _rms_norm,
+    aten.group_norm.default: _group_norm,
+    aten._weight_norm.default: _weight_norm,
     aten.mean.dim: _mean,
     aten.var.correction: _var,
     aten.var.dim: _var_dim,

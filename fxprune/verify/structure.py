@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Interpreter, Node
 
 from fxprune.axes import Axis, size_of
 from fxprune.groups import Groups
-from fxprune.traced import aliases_of, tensor_of
+from fxprune.traced import aliases_of, input_values, tensor_of
 from fxprune.verify.symbols import Symbols
 
 
@@ -23,11 +23,10 @@ def structure_faults(slim: GraphModule, groups: Groups, kwargs: Mapping[str, Any
         groups: with the sizes after the cut.
         kwargs: inputs.
     """
-    names = [node.target for node in slim.graph.nodes if node.op == "placeholder"]
     checked = _Shapes(slim, groups)
     with torch.no_grad():
         try:
-            checked.run(*[kwargs[str(name)] for name in names])
+            checked.run(*input_values(slim, kwargs))
         except Exception as error:
             checked.faults.append(f"the graph does not run: {type(error).__name__}: {str(error).splitlines()[0]}")
     return [*checked.faults, *_untied(slim, groups)]

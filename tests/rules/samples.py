@@ -210,6 +210,7 @@ def _compute() -> list[tuple[Any, ...]]:
         *_products(),
         *_reductions(),
         *_convolutions(),
+        *_resizing(),
         *_indexing(),
         *_norms(),
     ]
@@ -309,14 +310,55 @@ def _convolutions() -> list[tuple[Any, ...]]:
         rows += [(op, x, t(6, 1, *[3] * rank), t(6), {"groups": 3}), (op, x, t(4, 3, *[7] * rank))]
         rows += [(op, t(2, 4, *[7] * rank), t(6, 2, *[3] * rank), t(6), {"groups": 2})]
         rows += [(op, t(2, 1, *[7] * rank), t(4, 1, *[3] * rank), t(4))]
+        rows += [(op, t(2, 6, *[7] * rank), t(9, 2, *[3] * rank), t(9), {"groups": 3})]
+        rows += [(op, t(6, *[7] * rank), t(3, 2, *[3] * rank), {"groups": 3})]  # one filter a group
     for rank, op in enumerate((aten.conv1d.padding, aten.conv2d.padding, aten.conv3d.padding), start=1):
         x, w = t(2, 3, *[7] * rank), t(4, 3, *[3] * rank)
         rows += [(op, x, w, t(4), [1] * rank, "same"), (op, x, w), (op, x, t(3, 1, *[3] * rank), {"groups": 3})]
     return rows
 
 
+def _resizing() -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for rank, pools in enumerate(_POOLS, start=1):
+        x = t(2, 3, *[8] * rank)
+        rows += [(op, x, [4] * rank) for op in pools]
+        rows += [(op, x[0], [4] * rank) for op in pools]
+    rows += [(op, t(2, 3, *[8] * rank), [12] * rank, *align) for op, rank, *align in _UPSAMPLES]
+    for op in (aten.pad.default, aten.constant_pad_nd.default):
+        rows += [(op, t(2, 3, 4), [1, 2]), (op, t(2, 3, 4), [0, 0, 0, 3]), (op, t(2, 3, 4), [0, 0, -1, 2, 0, 0])]
+    rows += [(aten.pad.default, t(2, 3, 4), [1, 2], "reflect")]
+    window = ([9, 1], [1, 1], [4, 0], [1, 1])
+    return [*rows, (aten.im2col.default, t(2, 3, 8, 1), *window), (aten.im2col.default, t(3, 8, 1), *window)]
+
+
+_POOLS = (
+    [
+        aten.adaptive_avg_pool1d.default,
+        aten.avg_pool1d.default,
+        aten.max_pool1d.default,
+        aten.adaptive_max_pool1d.default,
+    ],
+    [aten.adaptive_avg_pool2d.default, aten.avg_pool2d.default, aten.max_pool2d.default],
+    [aten.adaptive_avg_pool3d.default, aten.avg_pool3d.default, aten.max_pool3d.default],
+)
+_UPSAMPLES = (
+    (aten.upsample_nearest1d.vec, 1, None),
+    (aten.upsample_linear1d.vec, 1, False, None),
+    (aten.upsample_nearest2d.vec, 2, None),
+    (aten._upsample_nearest_exact2d.vec, 2, None),
+    (aten.upsample_bilinear2d.vec, 2, True, None),
+    (aten.upsample_bicubic2d.vec, 2, False, None),
+    (aten.upsample_nearest3d.vec, 3, None),
+    (aten.upsample_trilinear3d.vec, 3, False, None),
+)
+
+
 def _indexing() -> list[tuple[Any, ...]]:
     return [
+        *[(aten.gather.default, t(2, 5, 3), dim, ids(n, 2, m, 3)) for dim, n, m in ((1, 5, 4), (-2, 5, 2))],
+        (aten.gather.default, t(5, 3), 0, ids(5, 4, 2)),  # the index leaves out a column
+        (aten.gather.default, t(4, 5), -1, ids(5, 4, 6)),
         (aten.index.Tensor, t(5, 3), [ids(5, 4)]),
         (aten.index.Tensor, t(5, 3), [ids(5, 4, 2)]),
         (aten.index.Tensor, t(5, 3), [None, ids(3, 4)]),
@@ -334,7 +376,18 @@ def _indexing() -> list[tuple[Any, ...]]:
 
 def _norms() -> list[tuple[Any, ...]]:
     x = t(2, 3, 4)
+    image, spread = t(2, 6, 3, 4), (t(6), t(6).abs() + 0.5)
     return [
+        *[
+            (aten.batch_norm.default, image, *affine, *spread, False, 0.1, 1e-5, False)
+            for affine in ((t(6), t(6)), (None,) * 2)
+        ],
+        (aten.batch_norm.default, image, t(6), t(6), None, None, True, 0.1, 1e-5, False),
+        (aten.batch_norm.default, t(5, 6), t(6), None, *spread, False, 0.1, 1e-5, False),
+        *[(aten.group_norm.default, image, groups, t(6), t(6)) for groups in (1, 2, 6)],
+        (aten.group_norm.default, t(2, 6, 5), 3),
+        *[(aten._weight_norm.default, t(4, 3, 5), t(*length), dim) for dim, length in ((0, (4, 1, 1)), (2, (1, 1, 5)))],
+        *[(aten.prelu.default, image, t(n)) for n in (1, 6)],
         (aten.layer_norm.default, x, [4], t(4), t(4)),
         (aten.layer_norm.default, x, [4]),
         (aten.layer_norm.default, x, [4], t(4)),

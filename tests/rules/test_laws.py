@@ -12,7 +12,7 @@ from torch._ops import OpOverload
 
 from fxprune.rules import Applied, known_ops
 from fxprune.rules.ops import _POINTWISE
-from fxprune.rules.table import overload
+from fxprune.rules.table import known_elsewhere, overload
 
 aten = torch.ops.aten
 TABLE = sorted(known_ops().items(), key=lambda item: str(item[0]))
@@ -28,6 +28,17 @@ def test_rule_is_true(op: OpOverload, entry: Applied) -> None:
     assert samples, f"{op} has a rule but no sample call: add one to tests/rules/samples.py"
     for sample in samples:
         check_law(sample, entry(sample.call()) if callable(entry) else entry)
+
+
+def test_rules_of_ops_registered_by_libraries_are_true() -> None:
+    from transformers.integrations import moe
+
+    assert moe is not None  # registers its op
+    ends = torch.tensor([2, 2, 6], dtype=torch.int32)
+    op = torch.ops.transformers.grouped_mm_fallback.default
+    sample = Sample.of(op, t(6, 4), t(3, 4, 5), ends)
+    assert known_elsewhere().keys() == {op.name()}
+    assert check_law(sample, known_elsewhere()[op.name()]) == 2
 
 
 FREEZE_EVERYTHING = {"arange", "linspace", "eye", "tril", "triu", "where", "squeeze"}

@@ -72,7 +72,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("op", NORMALISING, ids=str)
+@pytest.mark.parametrize("op", CALLS, ids=str)
 def test_the_oracle_is_the_op_on_the_kept_positions(op: torch._ops.OpOverload) -> None:
     x, weight = torch.randn(2, 3, 8, dtype=torch.float64), torch.randn(8, dtype=torch.float64)
     kept = torch.arange(8) % 3 != 0
@@ -83,3 +83,18 @@ def test_the_oracle_is_the_op_on_the_kept_positions(op: torch._ops.OpOverload) -
         got = NORMALISING[op](kept.expand(x.shape), x * kept, *given, **keywords)
         got = got[..., kept] if got.shape == x.shape else got
         assert torch.allclose(got, op(x[..., kept], *small, **keywords), atol=1e-12)
+
+
+def test_the_oracle_of_a_group_norm_is_the_op_on_the_kept_channels() -> None:
+    x, weight, kept = torch.randn(2, 8, 5).double(), torch.randn(8).double(), torch.arange(8) % 4 != 1
+    mask = kept[None, :, None].expand(x.shape)
+    got = NORMALISING[aten.group_norm.default](mask, x * mask, 2, weight * kept, weight * kept)
+    expected = aten.group_norm.default(x[:, kept], 2, weight[kept], weight[kept])
+    assert torch.allclose(got[:, kept], expected, atol=1e-12)
+
+
+def test_the_oracle_of_a_weight_norm_is_the_op_on_the_kept_entries() -> None:
+    v, length, kept = torch.randn(6, 8).double(), torch.randn(6, 1).double(), torch.arange(8) % 3 != 0
+    mask = kept.expand(v.shape)
+    got = NORMALISING[aten._weight_norm.default](mask, v * mask, length, 0)
+    assert torch.allclose(got[:, kept], aten._weight_norm.default(v[:, kept], length, 0), atol=1e-12)
