@@ -17,9 +17,13 @@ from fxprune.cli.errors import handled
 @click.option("--batch-size", type=opt.AT_LEAST_1, default=16, show_default=True, help="Sequences a step.")
 @click.option("--length", type=opt.AT_LEAST_1, default=64, show_default=True, help="Tokens a sequence.")
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Peak of the schedule.")
-@click.option("--schedule", type=click.Choice(["cubic", "one-shot"]), default="cubic", show_default=True)
+@click.option("--schedule", type=click.Choice(["cubic", "linear", "one-shot"]), default="cubic", show_default=True)
+@click.option("--start", default=0.02, show_default=True, help="Fraction of the steps before the first cut.")
+@click.option("--end", default=0.5, show_default=True, help="Fraction of the steps by which the target is reached.")
 @click.option("--interval", type=opt.AT_LEAST_1, default=5, show_default=True, help="Steps between cuts.")
 @click.option("--importance", default="sensitivity", show_default=True, help="Score of the units.")
+@click.option("--per-matrix", is_flag=True, help="Give every matrix the same say in the score of a unit.")
+@click.option("--loss-weight", "loss_weights", type=opt.LOSS_WEIGHT, multiple=True, help="As kl=0.5; may be repeated.")
 @click.option("--text-column", help="Column to read, where the data set has several.")
 @opt.options(opt.device, opt.seed, opt.verify, opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled
@@ -29,7 +33,10 @@ def command(
     output: Path,
     overwrite: bool,
     schedule: Any,
+    start: float,
+    end: float,
     interval: int,
+    loss_weights: tuple[tuple[str, float], ...],
     text_column: str | None,
     latency: bool,
     grid: tuple[tuple[int, int], ...],
@@ -43,9 +50,13 @@ def command(
     """
     opt.check_one_of({"--target-params": settings["target_params"]})
     from fxprune.cli.jobs import DistillConfig, LatencySettings, Target, distill_job
-    from fxprune.distillation.config import ScheduleConfig
+    from fxprune.distillation.config import LossWeights, ScheduleConfig
 
-    config = DistillConfig(schedule=ScheduleConfig(kind=schedule, interval=interval), **settings)
+    config = DistillConfig(
+        schedule=ScheduleConfig(kind=schedule, start=start, end=end, interval=interval),
+        loss=LossWeights(**dict(loss_weights)),
+        **settings,
+    )
     timing = LatencySettings(grid=grid, threads=threads) if latency else None
     to = Target(folder=output, overwrite=overwrite, latency=timing, as_json=as_json)
     distill_job(model, dataset, config, text_column, to)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from fxprune.errors import UsageError
+from fxprune.errors import UsageError, unknown_name
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -47,10 +47,31 @@ class Grid(click.ParamType):
         return tuple((int(batch), int(length)) for batch, length in re.findall(r"(\d+)x(\d+)", value.lower()))
 
 
-COUNT, GRID = Count(), Grid()
+class LossWeight(click.ParamType):
+    """``kl=0.5``: a term of the loss and its weight."""
+
+    name = "term=number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        """Return (term, weight)."""
+        from dataclasses import fields
+
+        from fxprune.distillation.config import LossWeights
+
+        term, _, number = str(value).partition("=")
+        known = [field.name for field in fields(LossWeights)]
+        if term not in known:
+            self.fail(unknown_name("loss term", term, known), param, ctx)
+        try:
+            return term, float(number)
+        except ValueError:
+            self.fail(f"{value!r} has no number; write it as {term}=0.5", param, ctx)
+
+
+COUNT, GRID, LOSS_WEIGHT = Count(), Grid(), LossWeight()
 AT_LEAST_1 = click.IntRange(min=1)
 
-model = click.option("--model", required=True, help="Hub name, folder, or 'demo' (the embedded teacher).")
+model = click.option("--model", required=True, help="Hub name, folder, .pt2, or 'demo'.")
 dataset = click.option(
     "--dataset", help="Hub name, local parquet, json or text files, or 'demo'. Default: Wikipedia, streamed."
 )

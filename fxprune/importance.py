@@ -72,6 +72,7 @@ WEIGHT_SCORES: Mapping[str, WeightScore] = {
     "random": random_score,
 }
 NEEDS_GRADIENT = frozenset({"sensitivity", "fisher", "movement"})
+OVER_TIME = {**WEIGHT_SCORES, "platon": sensitivity}  # what a run of many steps can rank by; see smoothing.Platon
 
 
 def weight_score(name: str) -> WeightScore:
@@ -80,9 +81,9 @@ def weight_score(name: str) -> WeightScore:
     Raises:
         ScoreError: unknown name; the known ones are listed.
     """
-    if name not in WEIGHT_SCORES:
-        raise ScoreError(unknown_name("score", name, WEIGHT_SCORES))
-    return WEIGHT_SCORES[name]
+    if name not in OVER_TIME:
+        raise ScoreError(unknown_name("score", name, OVER_TIME))
+    return OVER_TIME[name]
 
 
 def _needed(grad: Tensor | None) -> Tensor:

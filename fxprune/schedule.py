@@ -21,6 +21,17 @@ def cubic(step: float, start: float, end: float) -> float:
     return max(1.0 - (step - start) / (end - start), 0.0) ** 3 if step < end else 0.0
 
 
+def linear(step: float, start: float, end: float) -> float:
+    """Return what is left of the way to the target: 1 before `start`, 0 from `end` on, a line between.
+
+    >>> [linear(t, 0, 10) for t in (0, 5, 10)]
+    [1.0, 0.5, 0.0]
+    """
+    if step < start:
+        return 1.0
+    return max(1.0 - (step - start) / (end - start), 0.0) if step < end else 0.0
+
+
 def counts_at(left: float, dense: Mapping[str, int], final: Mapping[str, int]) -> dict[str, int]:
     """Return the units each group keeps when `left` of the way to `final` is left.
 

@@ -41,10 +41,12 @@ class UnitScorer:
 
     Args:
         groups: those to score are the prunable ones; a ragged one is scored under each outer unit.
+        per_matrix: divide the scores of each tensor by their sum, so that every matrix has the same say, and not
+            those most whose gradients happen to be large.
     """
 
-    def __init__(self, groups: Groups) -> None:
-        self.groups = groups
+    def __init__(self, groups: Groups, *, per_matrix: bool = False) -> None:
+        self.groups, self.per_matrix = groups, per_matrix
         self._places = self._find_places()
 
     def __call__(self, traced: GraphModule, score: WeightScore) -> UnitScores:
@@ -57,6 +59,8 @@ class UnitScorer:
                 if isinstance(tensor, torch.nn.Parameter):
                     grad = tensor.grad if tensor.grad is not None else _no_gradient(tensor)
                     sums = _axis_sums(score, tensor, grad, {place.dim for place in places})
+                    if self.per_matrix:
+                        sums = {dim: found / found.sum().abs().clamp_min(1e-30) for dim, found in sums.items()}
                     for place in places:
                         found = sums[place.dim] if place.at is None else sums[place.dim][place.at]
                         totals[place.group].index_add_(0, place.units, found)
@@ -158,36 +162,3 @@ def best_units(scores: UnitScores, counts: Mapping[str, int]) -> dict[str, Tenso
         order = torch.sort(score, dim=-1, descending=True, stable=True).indices[..., :count]
         masks[name] = torch.zeros_like(score, dtype=torch.bool).scatter_(-1, order, True)
     return masks
-
-
-class Smoothed:
-    """Exponential moving average of unit scores, ``s <- beta s + (1 - beta) score``, which follows the cuts.
-
-    Source:
-        Zhang et al. 2022 (PLATON), equation 4; beta = 0.85 there.
-    """
-
-    def __init__(self, beta: float = 0.85) -> None:
-        self.beta = beta
-        self.value: UnitScores = {}
-
-    def update(self, scores: UnitScores) -> UnitScores:
-        """Add one step's scores; return the average."""
-        if not self.value:
-            self.value = {name: score.clone() for name, score in scores.items()}
-        else:
-            for name, score in scores.items():
-                self.value[name].lerp_(score, 1 - self.beta)
-        return self.value
-
-    def cut(self, masks: Mapping[str, Tensor], ragged: Mapping[str, str]) -> None:
-        """Drop the units that were cut."""
-        for name, score in self.value.items():
-            mask, rows = masks.get(name), masks.get(ragged.get(name, ""))
-            if mask is not None and mask.ndim == 2:
-                keep = [row[chosen] for row, chosen in zip(score, mask, strict=True)]
-                width = len(keep[int(rows.nonzero()[0, 0])]) if rows is not None else len(keep[0])
-                score = torch.stack([row[:width] if len(row) >= width else score.new_zeros(width) for row in keep])
-            elif mask is not None:
-                score = score[..., mask]
-            self.value[name] = score if rows is None else score[rows]

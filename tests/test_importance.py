@@ -1,4 +1,4 @@
-"""A unit's score is the sum over all its slices; constant scores are refused; averages follow cuts."""
+"""A unit's score is the sum over all its slices; constant scores are refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fxprune.groups import Groups, analyse
 from fxprune.importance import WEIGHT_SCORES, magnitude, movement, sensitivity, weight_score
 from fxprune.student import Student
 from fxprune.traced import Traced, tensor_of
-from fxprune.unit_scores import Smoothed, UnitScorer, best_units, check_scores
+from fxprune.unit_scores import UnitScorer, best_units, check_scores
 
 Unit = tuple[Factor, int]
 MODELS = ["bert", "electra", "gpt2", "llama", "t5", "fused_qkv", "tied_three_ways", "partial_rotary", "conv_stem"]
@@ -156,49 +156,14 @@ def test_only_groups_that_are_due_are_cut() -> None:
     assert best_units({"a": torch.arange(3.0), "b": torch.full((2,), float("nan"))}, {"a": 3}).keys() == {"a"}
 
 
-# ---------------------------------------------------------------------- smoothing
-
-
-def test_smoothing_is_an_exponential_average_that_starts_at_the_first_score() -> None:
-    average = Smoothed(0.75)
-    average.update({"a": torch.tensor([4.0])})
-    assert average.update({"a": torch.tensor([0.0])})["a"].tolist() == [3.0]
-    assert average.update({"a": torch.tensor([1.0])})["a"].tolist() == [2.5]
-
-
-def test_smoothing_keeps_no_hold_on_the_scores_it_was_given() -> None:
-    average, score = Smoothed(), torch.tensor([1.0, 2.0])
-    average.update({"a": score})
-    score.zero_()
-    assert average.value["a"].tolist() == [1.0, 2.0]
-
-
-CUTS = {
-    "plain": ["hidden", "bert.encoder.layer.0.inner"],
-    "outer": ["bert.encoder.layer.0.attention.heads"],
-    "ragged": ["bert.encoder.layer.0.attention.value", "bert.encoder.layer.1.attention.self.qk"],
-    "outer and ragged at once": ["bert.encoder.layer.0.attention.heads", "bert.encoder.layer.0.attention.value"],
-    "all": [],
-}
-
-
-@pytest.mark.parametrize("kind", CUTS)
-def test_an_average_follows_a_cut_as_if_scored_anew(kind: str) -> None:
-    """A score that never changes (the dense place of each unit) is the same, sliced or computed anew."""
-    student = Student(traced_of("bert"))
-    scorer, average = UnitScorer(student.groups), Smoothed()
-    names = CUTS[kind] or [group.name for group in student.groups.prunable]
-    for fraction in (0.8, 0.5):
-        average.update({group.name: places(student, group.name) for group in student.groups.prunable})
-        counts = {name: int(student.groups[name].size * fraction) for name in names}
-        masks = student.cut_to(counts, scorer(student.traced, magnitude))
-        assert masks.keys() == set(names)
-        average.cut(masks, student.groups.ragged)
-        for group in student.groups.prunable:
-            assert torch.equal(average.value[group.name], places(student, group.name)), group.name
-
-
-def places(student: Student, name: str) -> Tensor:
-    """The dense place of each unit that is left: 1000 x row + unit where units stand in rows."""
-    units, outer = student.ledger.left(name).float(), student.groups.ragged.get(name)
-    return units if outer is None else student.ledger.left(outer).float()[:, None] * 1000 + units
+def test_per_matrix_every_tensor_has_the_same_say() -> None:
+    """One matrix a thousand times larger outvotes all others, unless each is divided by its sum."""
+    traced = traced_of("bert")
+    scorer = UnitScorer(analyse(traced), per_matrix=True)
+    before = scorer(traced, magnitude)
+    with torch.no_grad():
+        tensor_of(traced, "bert.embeddings.word_embeddings.weight").mul_(1000)
+    after = scorer(traced, magnitude)
+    assert all(torch.allclose(after[name], score) for name, score in before.items())
+    plain = UnitScorer(analyse(traced))(traced, magnitude)["hidden"]
+    assert not torch.allclose(plain / plain.sum(), after["hidden"] / after["hidden"].sum(), rtol=0.01)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from fxprune.schedule import counts_at, cubic
+from fxprune.schedule import counts_at, cubic, linear
 
 
 def test_nothing_is_cut_before_the_start_and_all_from_the_end_on() -> None:
@@ -39,3 +39,10 @@ def test_counts_go_from_dense_to_final_and_never_below() -> None:
 
 def test_groups_that_are_not_planned_have_no_count() -> None:
     assert counts_at(0.5, {"a": 10, "b": 4}, {"a": 4}) == {"a": 7}
+
+
+def test_linear_cuts_are_equal() -> None:
+    left = [linear(step, 10, 50) for step in range(60)]
+    assert left[:11] == [1.0] * 11
+    assert left[50:] == [0.0] * 10
+    assert [before - after for before, after in pairwise(left[10:51])] == pytest.approx([1 / 40] * 40)

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
 from fxprune.errors import UsageError, unknown_name
-from fxprune.importance import WEIGHT_SCORES
+from fxprune.importance import OVER_TIME
 
-ScheduleKind = Literal["cubic", "one-shot"]
+ScheduleKind = Literal["cubic", "linear", "one-shot"]
 Packing = Literal["auto", "blocks", "sentences"]
 
 
@@ -40,7 +40,7 @@ class ScheduleConfig:
     """When the student is cut.
 
     Attributes:
-        kind: cubic (many small cuts, fewer later), or one-shot (one cut at `start`).
+        kind: cubic (large cuts first, ever smaller ones later), linear (equal cuts), or one-shot (one cut at `start`).
         start: fraction of the steps before the first cut.
         end: fraction of the steps by which the target is reached.
         interval: steps between cuts.
@@ -52,8 +52,8 @@ class ScheduleConfig:
     interval: int = 5
 
     def __post_init__(self) -> None:
-        if self.kind not in ("cubic", "one-shot"):
-            raise UsageError(unknown_name("schedule", self.kind, ["cubic", "one-shot"]))
+        if self.kind not in get_args(ScheduleKind):
+            raise UsageError(unknown_name("schedule", self.kind, get_args(ScheduleKind)))
         if not 0.0 <= self.start < self.end <= 1.0:
             raise UsageError(
                 f"the schedule ends at {self.end} before it starts at {self.start}", remedy="use 0 <= start < end <= 1"
@@ -77,6 +77,7 @@ class DistillConfig:
         table_rate: learning rate of tables that are only looked up in, relative to the others.
         weight_decay: of AdamW.
         importance: name of the score.
+        per_matrix: whether every matrix has the same say in the score of a unit.
         smoothing: beta of its moving average.
         mask_probability: of masked LM.
         held_out_batches: batches of held-out text the losses before and after are measured on.
@@ -98,6 +99,7 @@ class DistillConfig:
     warmup: float = 0.05
     clip: float = 1.0
     importance: str = "sensitivity"
+    per_matrix: bool = False
     smoothing: float = 0.85
     mask_probability: float = 0.15
     held_out_batches: int = 8
@@ -129,5 +131,5 @@ class DistillConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use a number from 0 to below 1")
         if self.packing not in get_args(Packing):
             raise UsageError(unknown_name("packing", self.packing, get_args(Packing)))
-        if self.importance not in WEIGHT_SCORES:
-            raise UsageError(unknown_name("score", self.importance, WEIGHT_SCORES))
+        if self.importance not in OVER_TIME:
+            raise UsageError(unknown_name("score", self.importance, OVER_TIME))

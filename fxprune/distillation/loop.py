@@ -17,10 +17,11 @@ from fxprune.distillation.terms import Terms
 from fxprune.errors import DistillError
 from fxprune.importance import weight_score
 from fxprune.passes import DropoutMode, run_passes
-from fxprune.schedule import counts_at, cubic
+from fxprune.schedule import counts_at, cubic, linear
+from fxprune.smoothing import smoothing_for
 from fxprune.student import Student
 from fxprune.traced import Traced
-from fxprune.unit_scores import Smoothed, UnitScorer
+from fxprune.unit_scores import UnitScorer
 from fxprune.widths import Counts
 
 
@@ -54,7 +55,10 @@ class Distiller:
         run_passes(teacher, [DropoutMode(train=False)])
         run_passes(student.traced, [DropoutMode(train=config.dropout)])
         self.optimizer = make_optimizer(student.traced, config)
-        self.scorer, self.scores = UnitScorer(student.groups), Smoothed(config.smoothing)
+        self.scorer, self.scores = (
+            UnitScorer(student.groups, per_matrix=config.per_matrix),
+            smoothing_for(config.importance, config.smoothing),
+        )
         self.done = 0
 
     # ------------------------------------------------------------------ one step
@@ -118,7 +122,8 @@ class Distiller:
 
     def _left(self, step: int) -> float:
         start, end = self._span()
-        return cubic(step, start, end) if start < end else float(step < start)
+        way = linear if self.config.schedule.kind == "linear" else cubic
+        return way(step, start, end) if start < end else float(step < start)
 
     def _due(self, step: int) -> bool:
         start, end = self._span()

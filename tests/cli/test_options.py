@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from fxprune.cli import COMMANDS
 
 GOLDEN = Path(__file__).parent / "help.txt"
@@ -40,3 +42,18 @@ def test_the_module_runs_like_the_script():
         [sys.executable, "-m", "fxprune.cli", "--version"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith("fxprune, version ")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("kll=3", "unknown loss term 'kll'; did you mean 'kl'?"),
+        ("kl=x", "write it as kl=0.5"),
+        ("kl", "write it as kl=0.5"),
+        ("kl=-1", "the weight of the kl loss is -1.0"),
+    ],
+)
+def test_a_loss_weight_that_cannot_be_meant_is_refused(run, given, said):
+    result = run("distill", "--model", "demo", "--target-params", "25%", "--loss-weight", given)
+    assert result.exit_code == 2
+    assert said in result.stderr

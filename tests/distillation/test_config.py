@@ -44,7 +44,7 @@ def test_a_run_that_cannot_be_meant_is_refused(options: dict, message: str) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"kind": "cubc"}, r"unknown schedule 'cubc'; did you mean 'cubic'\? known: cubic, one-shot"),
+        ({"kind": "cubc"}, r"unknown schedule 'cubc'; did you mean 'cubic'\? known: cubic, linear, one-shot"),
         ({"start": 0.6, "end": 0.5}, "the schedule ends at 0.5 before it starts at 0.6"),
         ({"start": -0.1}, "use 0 <= start < end <= 1"),
         ({"end": 1.1}, "use 0 <= start < end <= 1"),

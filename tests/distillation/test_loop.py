@@ -74,6 +74,12 @@ def test_the_teacher_is_never_trained() -> None:
     )
 
 
+def test_a_linear_schedule_cuts_as_much_each_time() -> None:
+    found, _, cuts = trained("bert", 12, schedule=ScheduleConfig(kind="linear", start=0.1, end=0.9, interval=2))
+    assert len(cuts) == 5
+    assert {name: found.student.groups[name].size for name in found.final} == found.final
+
+
 @pytest.mark.parametrize("interval", [5, 1])
 def test_cuts_come_at_intervals_and_at_the_end(interval: int) -> None:
     schedule = ScheduleConfig(start=0.2, end=0.8, interval=interval)
@@ -109,7 +115,7 @@ def test_scores_are_gathered_only_while_cuts_remain() -> None:
     assert all(torch.equal(score, before[name]) for name, score in found.scores.value.items())
 
 
-@pytest.mark.parametrize("importance", ["magnitude", "fisher", "movement", "random"])
+@pytest.mark.parametrize("importance", ["magnitude", "fisher", "movement", "random", "platon"])
 def test_any_score_serves(importance: str) -> None:
     found, _, _ = trained("bert", 4, importance=importance)
     assert {name: found.student.groups[name].size for name in found.final} == found.final
