@@ -1,4 +1,4 @@
-"""Models by name, as graphs: hub names, folders, the demo, what `slim.save` wrote, and ONNX files beside them."""
+"""Models by name, as graphs: hub names, folders, the demo, exported programs, and ONNX files beside them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from fxprune.api import capture, load
 from fxprune.cli import render
@@ -17,7 +18,9 @@ from fxprune.deploy.bundle import GRAPH, origin_of
 from fxprune.deploy.latency import LatencyRow, latency_table
 from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.ort import open_session
+from fxprune.deploy.pt2 import load_program
 from fxprune.errors import SourceError, UsageError
+from fxprune.exported import examples_of
 from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 Examples = Mapping[str, Any]
+PROGRAM = ".pt2"
 _KINDS = {"tensor(int64)": torch.int64, "tensor(int32)": torch.int32, "tensor(float)": torch.float32}
 _FREE = (5, 13)  # of the inputs made up for an ONNX file: batch, and every other free size
 
@@ -38,6 +42,36 @@ class Opened:
     examples: Examples
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a name stands for, before it is captured."""
+
+    model: nn.Module | ExportedProgram
+    examples: Examples
+    tokenizer: Any | None
+
+
+def open_model(name: str) -> Given:
+    """Load a model, or the exported program of a `.pt2` file or of a folder that holds no more than that.
+
+    Raises:
+        SourceError: there is no such model.
+    """
+    if (file := _program_file(name)) is not None:
+        program = load_program(file)
+        return Given(program, examples_of(program), None)
+    source = load_model(name)
+    return Given(source.model, example_inputs(source.model, source.tokenizer), source.tokenizer)
+
+
+def _program_file(name: str) -> Path | None:
+    path = Path(name).expanduser()
+    if name.endswith(PROGRAM):
+        return path
+    saved = path / GRAPH
+    return saved if saved.is_file() and not (path / "config.json").is_file() else None
+
+
 def open_graph(name: str) -> Opened:
     """Load and capture a model; a folder with nothing but a saved graph gives that.
 
@@ -45,14 +79,12 @@ def open_graph(name: str) -> Opened:
         SourceError: there is no such model.
         CaptureError: it cannot be captured.
     """
-    folder = Path(name).expanduser()
-    if (folder / GRAPH).is_file() and not (folder / "config.json").is_file():
-        traced = load(folder)
+    if Path(name).expanduser().is_dir() and _program_file(name) is not None:
+        traced = load(name)
         assert isinstance(traced, Traced)
         return Opened(name, traced, origin_of(traced).example_kwargs)
-    source = load_model(name)
-    examples = example_inputs(source.model, source.tokenizer)
-    return Opened(name, capture(source.model, examples), examples)
+    given = open_model(name)
+    return Opened(name, capture(given.model, given.examples), given.examples)
 
 
 def time_models(names: Sequence[str], grid: Sequence[tuple[int, int]], threads: Sequence[int]) -> list[LatencyRow]:

@@ -9,6 +9,7 @@ import torch
 
 from fxprune.api import capture, prune
 from fxprune.cli import render
+from fxprune.cli.graphs import open_model
 from fxprune.cli.results import loss_rows, report, size_rows
 from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
 from fxprune.distillation.config import DistillConfig
@@ -108,13 +109,12 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
     check_output(to.folder, to.overwrite, source=model)
     plan = Plan.load(cut.plan_file) if cut.plan_file else None
     render.say(f"loading {model}")
-    source = load_model(model)
-    examples = example_inputs(source.model, source.tokenizer)
+    given = open_model(model)
     torch.manual_seed(cut.seed)
-    teacher = capture(source.model, examples)
+    teacher = capture(given.model, given.examples)
     slim = prune(
-        source.model,
-        examples,
+        given.model,
+        given.examples,
         ratio=cut.ratio,
         target_params=cut.target_params,
         plan=plan,
@@ -128,7 +128,7 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
     outputs = write_outputs(
         slim,
         to.folder,
-        tokenizer=source.tokenizer,
+        tokenizer=given.tokenizer,
         teacher=teacher,
         latency=to.latency,
         facts=facts,

@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from fxprune import groups as grouping
 from fxprune import tracing
 from fxprune.allocation import parse_count, solve, uniform
 from fxprune.certificate import certify
 from fxprune.errors import ScoreError, UsageError, unknown_name
+from fxprune.exported import capture_program, examples_of
 from fxprune.groups import Groups
 from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, weight_score
 from fxprune.inference import output_values
 from fxprune.origin import Origin
-from fxprune.passes import CANONICAL, run_passes
+from fxprune.passes import CANONICAL, DropoutMode, run_passes
 from fxprune.plan import Plan
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import Traced
@@ -27,21 +29,35 @@ from fxprune.unit_scores import UnitScorer, UnitScores
 from fxprune.widths import Constraints, Counts
 
 
-def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
+def capture(model: nn.Module | ExportedProgram, example_kwargs: Mapping[str, Any] | None = None) -> Traced:
     """Capture `model` as a graph that is called like it and returns the same structure.
 
     Args:
-        model: any module `torch.export` can trace; it is copied, never changed.
+        model: any module `torch.export` can trace, or an exported program (of a `.pt2` file, say), which needs no
+            source code; it is copied, never changed. On the meta device it needs no memory.
         example_kwargs: keyword arguments of its forward; dimension 0 of every tensor is the batch, dimension 1 of
-            2-D integer tensors the sequence, and both stay free.
+            2-D integer tensors the sequence, and both stay free. A program brings its own.
     Returns:
         A graph in evaluation mode with the model's own parameters and names, tied ones tied.
     Raises:
         CaptureError: the model cannot be traced; the error names the module and the source line that stopped it.
     """
+    if isinstance(model, ExportedProgram):
+        return _captured_program(model, example_kwargs)
+    if example_kwargs is None:
+        raise UsageError("capture needs example inputs", remedy="pass the keyword arguments of one call of its forward")
     traced = tracing.capture(model, example_kwargs)
     run_passes(traced, CANONICAL)
     traced.meta["origin"] = Origin.of(model, example_kwargs)
+    return traced
+
+
+def _captured_program(program: ExportedProgram, example_kwargs: Mapping[str, Any] | None) -> Traced:
+    examples = dict(example_kwargs) if example_kwargs is not None else examples_of(program)
+    traced = copy.deepcopy(capture_program(program))
+    tracing.check_names(traced, examples)
+    run_passes(traced, [DropoutMode(train=False), *CANONICAL])
+    traced.meta["origin"] = Origin(model_class=Traced, config=None, example_kwargs=examples)
     return traced
 
 
@@ -59,8 +75,8 @@ def analyse(traced: Traced, *, free_outputs: bool | Collection[int] | None = Non
 
 
 def prune(
-    model: nn.Module,
-    example_kwargs: Mapping[str, Any],
+    model: nn.Module | ExportedProgram,
+    example_kwargs: Mapping[str, Any] | None = None,
     *,
     ratio: float | None = None,
     target_params: int | str | None = None,
@@ -76,8 +92,8 @@ def prune(
     Give one of `ratio`, `target_params` and `plan`.
 
     Args:
-        model: copied, never changed.
-        example_kwargs: keyword arguments of its forward.
+        model: a module or an exported program; copied, never changed.
+        example_kwargs: keyword arguments of its forward; a program brings its own.
         ratio: fraction of every matrix axis that stays, in (0, 1]; of heads x dims the dims are narrowed.
         target_params: ``"15M"``, 14500000 or ``"25%"``; the result is at most that.
         plan: from an earlier run; dense weights + plan = slim weights.
@@ -97,16 +113,17 @@ def prune(
     _check_one_of(ratio=ratio, target_params=target_params, plan=plan)
     _check_score(importance, loss)
     traced = capture(model, example_kwargs)
+    examples = traced.meta["origin"].example_kwargs
     freed = _places(free_outputs, traced)
     dense = copy.deepcopy(traced) if verify else None
     student = Student(traced, free_outputs=freed)
     if plan is None:
         limits = constraints(model, traced) if loadable is None or loadable else Constraints()
         counts = counts_for(student, ratio=ratio, target_params=target_params, limits=limits)
-        student.cut_to(counts, _scores(student, importance, loss, example_kwargs))
+        student.cut_to(counts, _scores(student, importance, loss, examples))
     else:
         student.apply(plan)
-    return finish(student, dense, example_kwargs)
+    return finish(student, dense, examples)
 
 
 def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, Any]) -> Traced:
@@ -121,7 +138,7 @@ def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, 
             slim,
             student.groups,
             student.plan,
-            tracing.traceable(example_kwargs),
+            tracing.runnable(slim, example_kwargs),
             free_outputs=student.free_outputs,
         )
     return slim
@@ -138,7 +155,7 @@ def counts_for(
     return solve(student.budget, student.groups, target, limits)
 
 
-def constraints(model: nn.Module, traced: Traced) -> Constraints:
+def constraints(model: nn.Module | ExportedProgram, traced: Traced) -> Constraints:
     """Return what the Hugging Face class of `model` demands of a slim model's widths; nothing for other modules."""
     if not _is_pretrained(model):
         return Constraints()
@@ -165,7 +182,7 @@ def load(folder: str | Path) -> nn.Module:
     return load_bundle(Path(folder))
 
 
-def _is_pretrained(model: nn.Module) -> bool:
+def _is_pretrained(model: object) -> bool:
     transformers = sys.modules.get("transformers")
     return transformers is not None and isinstance(model, transformers.PreTrainedModel)
 
@@ -206,7 +223,7 @@ def _scores(student: Student, importance: str, loss: Any, example_kwargs: Mappin
     if importance in NEEDS_GRADIENT:
         for parameter in traced.parameters():
             parameter.requires_grad_(True)
-        value = loss(traced(**tracing.traceable(example_kwargs)))
+        value = loss(traced(**tracing.runnable(traced, example_kwargs)))
         if not (isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad):
             raise ScoreError(
                 "the loss is no number that depends on the weights",

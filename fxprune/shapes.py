@@ -62,6 +62,21 @@ def relaxed(dims: Dims, replacement: Any) -> Dims:
     return {name: relax(spec) for name, spec in dims.items()}
 
 
+def frees_batch(dims: Dims) -> bool:
+    """Tell whether any tensor has a free batch dimension.
+
+    >>> frees_batch({"x": {0: Dim("batch")}}), frees_batch({"x": None})
+    (True, False)
+    """
+
+    def free(spec: Any) -> bool:
+        if isinstance(spec, Mapping | list | tuple):
+            return any(map(free, spec.values() if isinstance(spec, Mapping) else spec))
+        return _is_batch(spec)
+
+    return free(dims)
+
+
 def refined(dims: Dims, refusal: Exception) -> Dims | None:
     """Return `dims` with the bounds that `torch.export` suggests in its refusal, or None if it suggests none.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.fx import Graph, GraphModule
+from torch.utils._pytree import tree_leaves
 
 if TYPE_CHECKING:
     from fxprune.certificate import Certificate
@@ -47,6 +48,9 @@ class Traced(GraphModule):
             self.meta = own
         # facts are shared; groups hold the nodes of this very graph, and a copy is analysed anew
         copied.meta = {name: fact for name, fact in own.items() if name != "groups"}
+        for name in copied.provenance.recomputed:  # torch copies every buffer as one that is saved
+            owner, leaf = _owner(copied, name)
+            owner._non_persistent_buffers_set.add(leaf)
         return copied
 
     @property
@@ -161,3 +165,14 @@ def tied_names(tensors: Iterable[tuple[str, Tensor]]) -> dict[int, list[str]]:
 def example_tensors(traced: GraphModule) -> list[torch.Tensor]:
     """Return the traced (fake) values of the inputs, in order."""
     return [node.meta["val"] for node in traced.graph.nodes if node.op == "placeholder"]
+
+
+def input_names(gm: GraphModule) -> list[str]:
+    """Return the names of the arguments, in order."""
+    info = getattr(gm.graph._codegen, "pytree_info", None)
+    return [str(node.target) for node in gm.graph.nodes if node.op == "placeholder"] if info is None else info.orig_args
+
+
+def input_values(gm: GraphModule, kwargs: Mapping[str, Any]) -> list[Any]:
+    """Return the values of the inputs of the graph, in order; nested arguments have several."""
+    return [leaf for name in input_names(gm) for leaf in tree_leaves(kwargs[name])]

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 from torch.utils._pytree import tree_map_only
 
-from fxprune.errors import CaptureError
+from fxprune.errors import CaptureError, unknown_name
 from fxprune.plain import plain
 from fxprune.quiet import quiet
-from fxprune.shapes import Dims, batch_size, dynamic_shapes, refined, relaxed, resized
-from fxprune.traced import Provenance, Traced
+from fxprune.shapes import Dims, batch_size, dynamic_shapes, frees_batch, refined, relaxed, resized
+from fxprune.traced import Provenance, Traced, input_names
 
 
 def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
@@ -53,6 +54,14 @@ def traceable(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     return kwargs
 
 
+def runnable(traced: GraphModule, example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return copies of the examples as a captured graph takes them: as they are, if its batch is fixed."""
+    provenance = traced.meta.get("provenance")
+    if provenance is not None and provenance.dynamic and not frees_batch(provenance.dynamic):
+        return tree_map_only(Tensor, torch.Tensor.clone, dict(example_kwargs))
+    return traceable(example_kwargs)
+
+
 def _private_copy(model: nn.Module) -> nn.Module:
     try:
         owned = copy.deepcopy(model).eval()
@@ -82,6 +91,15 @@ def _check_arguments(model: nn.Module, kwargs: Mapping[str, Any]) -> None:
             cause=error,
             remedy=f"pass keyword arguments of forward{signature}"[:300],
         ) from error
+
+
+def check_names(traced: Traced, kwargs: Mapping[str, Any]) -> None:
+    """Raise CaptureError unless `kwargs` are the inputs of a captured graph."""
+    known = input_names(traced)
+    if missing := [name for name in known if name not in kwargs]:
+        raise CaptureError(f"the example inputs lack {missing[0]!r}", remedy=f"pass {', '.join(known)}")
+    if strange := [name for name in kwargs if name not in known]:
+        raise CaptureError(unknown_name("input", strange[0], known))
 
 
 def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, str, Dims]:
@@ -152,4 +170,4 @@ def _source_line(file: str, number: int) -> str:
     return linecache.getline(file, number).strip()
 
 
-__all__ = ["capture", "plain", "resized", "traceable"]
+__all__ = ["capture", "plain", "resized", "runnable", "traceable"]

@@ -15,10 +15,10 @@ from fxprune.atomic import atomic_write, move_files
 from fxprune.deploy.manifest import read_manifest, remove_old, write_manifest
 from fxprune.deploy.structure import restore_outputs, with_plain_outputs
 from fxprune.errors import FxpruneError, SourceError
+from fxprune.exported import capture_program, examples_of
 from fxprune.origin import Origin
 from fxprune.plan import Plan
-from fxprune.traced import Provenance, Traced
-from fxprune.tracing import plain
+from fxprune.traced import Traced
 
 if TYPE_CHECKING:
     from fxprune.deploy.hf import HfExport
@@ -63,7 +63,7 @@ def load_bundle(folder: Path) -> Traced:
     Raises:
         SourceError: the folder holds no such model, or a damaged one.
     """
-    from fxprune.deploy.pt2 import load_program, module_of
+    from fxprune.deploy.pt2 import load_program
 
     if not (folder / GRAPH).is_file():
         raise SourceError(
@@ -72,14 +72,11 @@ def load_bundle(folder: Path) -> Traced:
             remedy="give the folder of `slim.save(folder)`, or the --output of a run",
         )
     program = load_program(folder / GRAPH)
-    module = module_of(program)
-    traced = plain(module, module, Provenance())
-    traced.eval()
+    traced = capture_program(program)
     restore_outputs(traced, read_manifest(folder).get("outputs"))
     if (folder / PLAN).is_file():
         traced.meta["plan"] = Plan.load(folder / PLAN)
-    _, kwargs = program.example_inputs or ((), {})
-    traced.meta["origin"] = Origin(model_class=Traced, config=None, example_kwargs=kwargs)
+    traced.meta["origin"] = Origin(model_class=Traced, config=None, example_kwargs=examples_of(program))
     return traced
 
 

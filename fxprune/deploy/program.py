@@ -12,7 +12,8 @@ from torch.fx import GraphModule
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
 from fxprune.shapes import Dims, dynamic_shapes, refined, relaxed
-from fxprune.tracing import capture, traceable
+from fxprune.traced import input_names
+from fxprune.tracing import capture, runnable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ def export_program(module: nn.Module, example_kwargs: Mapping[str, Any]) -> Expo
     graph = module if isinstance(module, GraphModule) else capture(module, example_kwargs)
     if away := {tensor.device.type for tensor in graph.parameters()} - {"cpu"}:
         raise DeployError(f"the model lies on {', '.join(sorted(away))}", remedy="move it to the CPU before the export")
-    kwargs = _in_order(graph, traceable(example_kwargs))
+    kwargs = _in_order(graph, runnable(graph, example_kwargs))
     dims = _free(graph, kwargs)
     failures: list[Exception] = []
     for attempt, deferred in (
@@ -91,8 +92,7 @@ def _export(
 
 def _in_order(graph: GraphModule, kwargs: dict[str, Any]) -> dict[str, Any]:
     """Put the arguments in the order of the graph's inputs, and refuse others."""
-    names = [str(node.target) for node in graph.graph.nodes if node.op == "placeholder"]
-    order = {name: place for place, name in enumerate(names)}
+    order = {name: place for place, name in enumerate(input_names(graph))}
     return dict(sorted(kwargs.items(), key=lambda item: order.get(item[0], len(order))))
 
 

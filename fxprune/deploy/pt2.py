@@ -12,7 +12,9 @@ from torch.fx import GraphModule
 
 from fxprune.atomic import atomic_path
 from fxprune.deploy.program import export_program, first_line
+from fxprune.deploy.records import forget_records, register_records
 from fxprune.errors import DeployError, SourceError
+from fxprune.exported import tied
 from fxprune.quiet import quiet
 
 if TYPE_CHECKING:
@@ -42,18 +44,21 @@ def save_pt2(module: nn.Module, example_kwargs: Mapping[str, Any], path: str | o
 
 
 def load_program(path: str | os.PathLike[str]) -> ExportedProgram:
-    """Return the stored program.
+    """Return the stored program; outputs of classes that are not imported become dictionaries with attributes.
 
     Raises:
         SourceError: there is no such file, or it is no exported program.
     """
     if not Path(path).is_file():
         raise SourceError(f"there is no file {path}")
+    unknown = register_records(Path(path))
     try:
         with quiet():
             return torch.export.load(path)
     except Exception as err:  # a damaged archive raises whatever its first reader meets
         raise SourceError(f"{path} is no exported program", cause=first_line(err)) from err
+    finally:
+        forget_records(unknown)
 
 
 def load_pt2(path: str | os.PathLike[str]) -> nn.Module:
@@ -68,16 +73,4 @@ def load_pt2(path: str | os.PathLike[str]) -> nn.Module:
 def module_of(program: ExportedProgram) -> GraphModule:
     """Return the module of a program, with weights that were tied tied again."""
     with quiet():
-        module: GraphModule = program.module(check_guards=False)
-    _tie(module)
-    return module
-
-
-def _tie(module: nn.Module) -> None:
-    """Make parameters on the same memory one object again: loading makes one for each name."""
-    seen: dict[tuple[object, ...], nn.Parameter] = {}
-    for owner in module.modules():
-        for name, parameter in owner._parameters.items():
-            if parameter is not None:
-                key = (parameter.data_ptr(), parameter.shape, parameter.stride(), parameter.dtype)
-                owner._parameters[name] = seen.setdefault(key, parameter)
+        return tied(program.module(check_guards=False))

@@ -120,7 +120,7 @@ def test_interruption_is_130(run, bert, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jobs, "load_model", stop)
+    monkeypatch.setattr(jobs, "open_model", stop)
     result = run("prune", "--model", bert, "--ratio", 0.5)
     assert (result.exit_code, result.stdout) == (130, "")
 
