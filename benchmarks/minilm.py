@@ -98,11 +98,23 @@ def arm(source: Source, dataset: str, rows: Any, config: DistillConfig, name: st
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--target", default="9M", show_default=True)
 @click.option("--steps", default=400, show_default=True)
-@click.option("--seeds", default=1, show_default=True)
+@click.option("--batch-size", default=32, show_default=True, help="Sentences of 32 tokens, or as many tokens.")
+@click.option("--learning-rate", default=1e-3, show_default=True)
+@click.option("--seeds", default=3, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 @click.option("--score", default="sensitivity", show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(data: Path | None, target: str, steps: int, seeds: int, threads: int, score: str, as_json: bool) -> None:
+def main(
+    data: Path | None,
+    target: str,
+    steps: int,
+    batch_size: int,
+    learning_rate: float,
+    seeds: int,
+    threads: int,
+    score: str,
+    as_json: bool,
+) -> None:
     """Compare homotopic and one-shot pruning of a real sentence encoder."""
     torch.set_num_threads(threads)
     source = load_model(minilm())
@@ -114,9 +126,9 @@ def main(data: Path | None, target: str, steps: int, seeds: int, threads: int, s
             config = DistillConfig(
                 target_params=target,
                 max_steps=steps,
-                batch_size=32,
+                batch_size=batch_size,
                 length=32,
-                learning_rate=5e-4,
+                learning_rate=learning_rate,
                 seed=seed,
                 schedule=schedule,
                 importance=score,
