@@ -90,7 +90,7 @@ def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None
         groups: dense.
         ratio: fraction of every axis that stays, in (0, 1].
         constraints: what the model class demands, if the result must load as one.
-        thin_heads: in an axis of heads x dims, narrow the dims first.
+        thin_heads: in an axis of heads x dims, narrow the dims first; heads go too where that comes 1 % nearer.
     Returns:
         Group -> number of kept units.
     Raises:
@@ -98,8 +98,15 @@ def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None
     """
     if not 0.0 < ratio <= 1.0:
         raise UsageError(f"the ratio {ratio} is not in (0, 1]", remedy="1.0 keeps everything, 0.5 half of every axis")
-    parts = components(groups, constraints or Constraints(), thin_heads=thin_heads)
-    return _counts(parts, [part.at(ratio) for part in parts])
+    limits = constraints or Constraints()
+    parts = components(groups, limits, thin_heads=thin_heads)
+    chosen = [part.options[part.at(ratio)] for part in parts]
+    enough = ratio * (1 - TOLERANCE)
+    if any(reached < enough for reached, _ in chosen):
+        others = components(groups, limits, thin_heads=thin_heads, drop_heads=True)
+        nearer = [part.options[part.at(ratio)] for part in others]
+        chosen = [b if a[0] < enough and a[0] < b[0] <= ratio else a for a, b in zip(chosen, nearer, strict=True)]
+    return {name: count for _, counts in chosen for name, count in counts.items()}
 
 
 def solve(
