@@ -10,6 +10,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from fxprune.application import Application
+from fxprune.attention import name_attention
 from fxprune.axes import Factor, UnifyError, factors_of, fresh
 from fxprune.calls import bound_arguments, call_of, is_item, module_of, operand_nodes, results_of, shape_of, source_of
 from fxprune.inferred import Axes, Frozen, Inferred, Line, Literal, Use
@@ -42,6 +43,7 @@ def infer(gm: GraphModule, *, free_outputs: bool | Collection[int] = False) -> I
             found.axes[node] = [found.axes[node.args[0]][node.args[1]]]
         else:
             _visit(found, node)
+    name_attention(gm, found)
     return found
 
 

@@ -132,6 +132,12 @@ def replace_tensor(traced: GraphModule, name: str, tensor: Tensor) -> None:
         (owner._parameters if isinstance(tensor, nn.Parameter) else owner._buffers)[leaf] = tensor  # type: ignore[assignment]
 
 
+def remove_tensor(traced: GraphModule, name: str) -> None:
+    """Forget a parameter or buffer, under this name."""
+    owner, leaf = _owner(traced, name)
+    delattr(owner, leaf)
+
+
 def aliases_of(traced: GraphModule, name: str) -> tuple[str, ...]:
     """Return all names of the tensor whose canonical name is `name`."""
     return traced.meta["provenance"].aliases.get(name, (name,))

@@ -11,13 +11,13 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = {"fxprune": "fxprune", "passes": "fxprune.passes", "cli": "fxprune.cli"}
+PACKAGES = {"fxprune": "fxprune", "passes": "fxprune.passes", "cli": "fxprune.cli", "recipes": "fxprune.recipes"}
 
 # top to bottom; a module may import from its own layer and from those below, never from above
 LAYERS = [
     {"cli"},
-    {"deploy", "distillation", "demo"},
-    {"api"},
+    {"deploy", "distillation", "demo", "recipes"},
+    {"api", "planning"},
     {"student", "certificate", "origin", "sources", "examples", "classes", "hub", "schedule"},
     {"passes", "verify"},
     {
@@ -32,10 +32,23 @@ LAYERS = [
         "unit_scores",
         "smoothing",
         "allocation",
+        "options",
         "widths",
         "locks",
     },
-    {"inference", "application", "inferred", "ragged", "units", "traced", "plain", "tracing", "exported", "shapes"},
+    {
+        "inference",
+        "application",
+        "attention",
+        "inferred",
+        "ragged",
+        "units",
+        "traced",
+        "plain",
+        "tracing",
+        "exported",
+        "shapes",
+    },
     {"axes", "calls"},
     {"rules"},
     {"sizes"},
@@ -47,6 +60,7 @@ LAZY = {
     ("__init__", "distillation"),
     ("__init__", "api"),
     ("api", "deploy"),
+    ("planning", "deploy"),
     ("traced", "deploy"),
 }
 

@@ -27,3 +27,12 @@ def test_writes_into_a_view_stay_though_nobody_uses_their_result() -> None:
     before = outputs(traced, inputs_of("writes_in_place"))
     assert run_passes(traced, [DeadCode()]) is False
     assert torch.equal(outputs(traced, inputs_of("writes_in_place"))[0], before[0])
+
+
+def test_parameters_nobody_reads_go_tied_ones_with_all_their_names() -> None:
+    traced = traced_of("tied_three_ways")
+    assert run_passes(traced, [DeadCode()]) is False, "a tied parameter is read under one of its names"
+    traced.register_parameter("pooler", torch.nn.Parameter(torch.ones(3)))
+    run_exact(traced, DeadCode(), inputs_of("tied_three_ways"))
+    assert "pooler" not in dict(traced.named_parameters())
+    assert "other.head.weight" in dict(traced.named_parameters(remove_duplicate=False))
