@@ -30,7 +30,7 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	rm -rf $(TYPING) && mkdir -p $(TYPING)/fxprune
-	ln -s $(CURDIR)/fxprune/* $(CURDIR)/passes $(CURDIR)/cli $(TYPING)/fxprune/
+	ln -s $(CURDIR)/fxprune/* $(CURDIR)/passes $(CURDIR)/cli $(CURDIR)/recipes $(TYPING)/fxprune/
 	cd $(TYPING) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache
 
 bench: $(STAMP)

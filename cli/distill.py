@@ -12,9 +12,10 @@ from fxprune.cli.errors import handled
 
 
 @click.command("distill", short_help="Narrow a model while it learns from its dense self.")
-@opt.options(opt.model, opt.dataset, opt.target, opt.output, opt.overwrite)
+@opt.options(opt.model, opt.dataset, opt.target, opt.target_ratio, opt.recipe, opt.output, opt.overwrite)
 @click.option("--max-steps", type=opt.AT_LEAST_1, default=300, show_default=True, help="Optimizer steps.")
 @click.option("--batch-size", type=opt.AT_LEAST_1, default=16, show_default=True, help="Sequences a step.")
+@click.option("--micro-batch", type=opt.AT_LEAST_1, help="Sequences at a time, to save memory.  [default: all]")
 @click.option("--length", type=opt.AT_LEAST_1, default=64, show_default=True, help="Tokens a sequence.")
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Peak of the schedule.")
 @click.option("--schedule", type=click.Choice(["cubic", "linear", "one-shot"]), default="cubic", show_default=True)
@@ -48,7 +49,7 @@ def command(
 
     fxprune distill --model bert-base-uncased --target-params 15M
     """
-    opt.check_one_of({"--target-params": settings["target_params"]})
+    settings |= opt.rest_of_recipe() | opt.chosen_target()
     from fxprune.cli.jobs import DistillConfig, LatencySettings, Target, distill_job
     from fxprune.distillation.config import LossWeights, ScheduleConfig
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from fxprune.errors import UsageError, unknown_name
 
@@ -78,6 +79,7 @@ dataset = click.option(
 output = click.option("--output", type=FOLDER, default=Path("out"), show_default=True, help="Folder for all results.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace the results of an earlier run in --output.")
 target = click.option("--target-params", type=COUNT, help="Upper bound: 15M, 14500000, or 25% of the model.")
+target_ratio = click.option("--target-ratio", type=float, help="Instead: fraction of every width that stays.")
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 seed = click.option("--seed", default=0, show_default=True, help="Of data order, masks and random scores.")
 verify = click.option("--verify", is_flag=True, help="Prove the result and write certificate.json.")
@@ -88,6 +90,46 @@ threads = click.option(
     "--threads", type=AT_LEAST_1, multiple=True, default=(1,), show_default=True, help="CPU threads; may be repeated."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def _use_recipe(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
+    """Make the settings of a recipe the defaults of the other options."""
+    from fxprune.recipes import read_recipe
+
+    if name is None:
+        return
+    try:
+        settings = read_recipe(name)
+    except UsageError as error:
+        raise click.BadParameter(str(error).removeprefix("UsageError: "), ctx, param) from error
+    schedule = dict(settings.pop("schedule", {}))
+    if "kind" in schedule:
+        schedule["schedule"] = schedule.pop("kind")
+    weights = [f"{term}={weight}" for term, weight in settings.pop("loss", {}).items()]
+    ctx.default_map = {**settings, **schedule, "loss_weights": weights}
+    options = {option.name for option in ctx.command.params}
+    ctx.meta[__name__] = {key: value for key, value in settings.items() if key not in options}
+
+
+def rest_of_recipe() -> dict[str, Any]:
+    """Return the settings of the recipe that no option has."""
+    rest: dict[str, Any] = click.get_current_context().meta.get(__name__, {})
+    return rest
+
+
+recipe = click.option(
+    "--recipe", is_eager=True, expose_value=False, callback=_use_recipe, help="Defaults by name, or a YAML file."
+)
+
+
+def chosen_target() -> dict[str, Any]:
+    """Return the one target of the call; what stands on the command line goes before a recipe."""
+    ctx = click.get_current_context()
+    names = ("target_params", "target_ratio")
+    given = {name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+    chosen = {name: value for name, value in ctx.params.items() if name in (given or names)}
+    check_one_of({f"--{name.replace('_', '-')}": chosen.get(name) for name in names})
+    return {name: chosen.get(name) for name in names}
 
 
 def check_one_of(given: Mapping[str, object]) -> None:

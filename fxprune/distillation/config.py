@@ -67,9 +67,11 @@ class DistillConfig:
     """All settings of a run.
 
     Attributes:
-        target_params: ``"15M"``, 14500000 or ``"25%"``.
+        target_params: ``"15M"``, 14500000 or ``"25%"``; or
+        target_ratio: fraction of every matrix axis that stays, in (0, 1], as the paper's models are given.
         max_steps: optimizer steps.
         batch_size: sequences a step.
+        micro_batch: sequences at a time, where not all of a step fit into memory; None: all.
         length: tokens a sequence; of sentences, the most.
         packing: blocks (documents joined and cut to `length`), sentences (one a row), or auto: sentences for a model
             without a language-model head, whose users give it one text at a time.
@@ -88,9 +90,11 @@ class DistillConfig:
         verify: prove the result.
     """
 
-    target_params: int | str
+    target_params: int | str | None = None
+    target_ratio: float | None = None
     max_steps: int = 200
     batch_size: int = 16
+    micro_batch: int | None = None
     length: int = 128
     packing: Packing = "auto"
     learning_rate: float = 1e-3
@@ -112,8 +116,12 @@ class DistillConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "batch_size", "length", "held_out_batches"):
-            if getattr(self, name) < 1:
+        if (self.target_params is None) == (self.target_ratio is None):
+            raise UsageError("give one of target_params and target_ratio", remedy='for example target_params="25%"')
+        if self.target_ratio is not None and not 0.0 < self.target_ratio <= 1.0:
+            raise UsageError(f"the target ratio {self.target_ratio} is not in (0, 1]", remedy="0.5 halves every axis")
+        for name in ("max_steps", "batch_size", "micro_batch", "length", "held_out_batches"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use at least 1")
         if self.length < 8:
             raise UsageError(f"a length of {self.length} tokens is too short", remedy="use at least 8")

@@ -55,29 +55,19 @@ class Distiller:
         run_passes(teacher, [DropoutMode(train=False)])
         run_passes(student.traced, [DropoutMode(train=config.dropout)])
         self.optimizer = make_optimizer(student.traced, config)
-        self.scorer, self.scores = (
-            UnitScorer(student.groups, per_matrix=config.per_matrix),
-            smoothing_for(config.importance, config.smoothing),
-        )
+        self.scorer = UnitScorer(student.groups, per_matrix=config.per_matrix)
+        self.scores = smoothing_for(config.importance, config.smoothing)
         self.done = 0
 
     # ------------------------------------------------------------------ one step
 
     def step(self, batch: Batch) -> tuple[dict[str, float], bool, float]:
         """Train on one batch; cut if the schedule says so. Returns (losses, whether cut, what is left of the way)."""
-        with torch.no_grad():
-            teacher = self.terms.run(self.teacher, batch)
-        student = self.terms.run(self.student.traced, batch)
-        terms = self.terms(student, teacher, batch)
-        total = self.terms.total(terms)
-        self._check(total, terms)
+        losses: dict[str, float] = {}
+        for part, share in batch.parts(self.config.micro_batch):
+            for name, value in self._accumulate(part, share).items():
+                losses[name] = losses.get(name, 0.0) + share * value
         left = self._left(self.done + 1)
-        if self.objective.name == FEATURES and not self._was_cut():
-            self.accelerator.backward(
-                self.terms.probe(student)
-            )  # the student still equals its teacher: no gradient yet
-        else:
-            self.accelerator.backward(total)
         if self._cuts_remain():
             self.scores.update(self.scorer(self.student.traced, weight_score(self.config.importance)))
         self._update()
@@ -86,8 +76,20 @@ class Distiller:
             for feature_map in self.terms.maps.values():
                 feature_map.refit()
         self.done += 1
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        return {"total": float(total.detach()), **values}, cut, left
+        return losses, cut, left
+
+    def _accumulate(self, batch: Batch, share: float) -> dict[str, float]:
+        """Add `share` of the gradient of one part of a batch; return its losses."""
+        with torch.no_grad():
+            teacher = self.terms.run(self.teacher, batch)
+        student = self.terms.run(self.student.traced, batch)
+        terms = self.terms(student, teacher, batch)
+        total = self.terms.total(terms)
+        self._check(total, terms)
+        # a student that still equals its teacher has no gradient yet
+        equal = self.objective.name == FEATURES and not self._was_cut()
+        self.accelerator.backward((self.terms.probe(student) if equal else total) * share)
+        return {"total": float(total.detach()), **{name: float(value.detach()) for name, value in terms.items()}}
 
     def _update(self) -> None:
         if self.objective.name != FEATURES or self._was_cut():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,15 @@ class Batch:
         """Places of the labelled positions in the flattened (batch, length)."""
         assert self.labels is not None
         return torch.nonzero(self.labels.flatten() != IGNORED)[:, 0]
+
+    def parts(self, rows: int | None) -> Iterator[tuple[Batch, float]]:
+        """Yield parts of at most `rows` sequences, each with its share of the batch."""
+        total = len(self.inputs["input_ids"])
+        for i in range(0, total, rows or total):
+            part = slice(i, i + (rows or total))
+            inputs = {name: tensor[part] for name, tensor in self.inputs.items()}
+            labels = None if self.labels is None else self.labels[part]
+            yield Batch(inputs, labels), len(inputs["input_ids"]) / total
 
     def to(self, device: torch.device) -> Batch:
         """Move to a device."""

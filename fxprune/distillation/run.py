@@ -94,7 +94,7 @@ def distill(
         traced, free_outputs=feature_outputs(traced) if objective.name == FEATURES else byproducts(traced)
     )
     limits = api.constraints(model, traced) if config.loadable else Constraints()
-    final = api.counts_for(student, target_params=config.target_params, limits=limits)
+    final = api.counts_for(student, ratio=config.target_ratio, target_params=config.target_params, limits=limits)
     held_out, batches = _data(dataset, tokenizer, objective, config, text_column)
     teacher = copy.deepcopy(traced).requires_grad_(False)
     _check_fits(teacher, held_out[0])

@@ -192,7 +192,7 @@ def test_prune_needs_one_target(refused, arguments):
 
 
 def test_distill_needs_a_target(refused):
-    assert refused(*DISTILL, "never-loaded").startswith("UsageError: give --target-params")
+    assert refused(*DISTILL, "never-loaded").startswith("UsageError: give one of --target-params, --target-ratio")
 
 
 @pytest.mark.parametrize("option", [("--ratio", 0), ("--ratio", 1.5), ("--grid", "4"), ("--threads", 0)])

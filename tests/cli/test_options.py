@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from fxprune.cli import COMMANDS
+from fxprune.cli import COMMANDS, main
 
 GOLDEN = Path(__file__).parent / "help.txt"
 
@@ -55,5 +56,35 @@ def test_the_module_runs_like_the_script():
 )
 def test_a_loss_weight_that_cannot_be_meant_is_refused(run, given, said):
     result = run("distill", "--model", "demo", "--target-params", "25%", "--loss-weight", given)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_a_recipe_gives_the_defaults_and_options_go_before_it(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("fxprune.cli.jobs.distill_job", lambda model, dataset, config, *rest: seen.append(config))
+    runner = CliRunner()
+    for more in ([], ["--target-params", "3M"], ["--max-steps", "5", "--loss-weight", "kl=0.5"]):
+        result = runner.invoke(main, ["distill", "--model", "demo", "--recipe", "homobert-tiny", *more])
+        assert result.exit_code == 0, result.output
+    assert [config.target_params for config in seen] == [None, "3M", None]
+    assert [config.target_ratio for config in seen] == pytest.approx([224 / 768, None, 224 / 768])
+    assert [config.max_steps for config in seen] == [28_000, 28_000, 5]
+    assert [config.loss.kl for config in seen] == [1.0, 1.0, 0.5]
+    assert {config.batch_size for config in seen} == {4096}
+    assert {config.smoothing for config in seen} == {0.85}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--recipe", "homobert-tny"], "did you mean 'homobert-tiny'"),
+        (["--target-params", "3M", "--target-ratio", "0.5"], "give one of --target-params, --target-ratio"),
+        ([], "give one of --target-params, --target-ratio"),
+        (["--target-ratio", "2"], "not in (0, 1]"),
+    ],
+)
+def test_a_target_that_cannot_be_meant_is_refused(run, options, said):
+    result = run("distill", "--model", "demo", *options)
     assert result.exit_code == 2
     assert said in result.stderr

@@ -7,7 +7,7 @@ import torch
 from distilling import batches, distiller, parameters, traced, trained
 from torch import nn
 
-from fxprune.distillation.config import ScheduleConfig
+from fxprune.distillation.config import LossWeights, ScheduleConfig
 from fxprune.distillation.objective import Batch
 from fxprune.errors import DistillError
 
@@ -175,3 +175,28 @@ def test_a_batch_without_a_masked_token_is_no_reason_to_stop() -> None:
     batch = next(batches(found))
     losses, _, _ = found.step(Batch(batch.inputs, torch.full_like(batch.labels, -100)))  # type: ignore[arg-type]
     assert losses["task"] == losses["kl"] == 0
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(rows: int) -> None:
+    """Every row of a causal model has as many labels, so the mean over parts is the mean over the batch."""
+    only = LossWeights(task=1, kl=0, hidden=0, embedding=0, attention=0)
+    whole, parts = (distiller("gpt2", loss=only, clip=1e9, micro_batch=n) for n in (None, rows))
+    batch, gradients = next(batches(whole, "gpt2")), []
+    for found in (whole, parts):
+        found.optimizer.zero_grad = lambda set_to_none=True: None  # type: ignore[method-assign]
+        found.step(batch)
+        gradients.append({name: value.grad for name, value in found.student.traced.named_parameters()})
+    for name, grad in gradients[0].items():
+        if grad is not None:
+            assert torch.allclose(grad, gradients[1][name], atol=1e-6), name
+    assert max(float(grad.abs().max()) for grad in gradients[0].values() if grad is not None) > 1e-3
+
+
+def test_parts_share_a_batch() -> None:
+    batch = next(batches(distiller("bert")))
+    found = list(batch.parts(3))
+    assert [len(part.inputs["input_ids"]) for part, _ in found] == [3, 1]
+    assert [share for _, share in found] == [0.75, 0.25]
+    assert torch.equal(torch.cat([part.labels for part, _ in found]), batch.labels)  # type: ignore[list-item,arg-type]
+    assert [share for _, share in batch.parts(None)] == [1.0]
