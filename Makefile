@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TYPING := build/typing
 
 .DEFAULT_GOAL := test
-.PHONY: setup demo test test-slow check bench
+.PHONY: setup demo test test-slow check bench bench-coverage check-coverage
 
 setup: $(STAMP)
 
@@ -32,6 +32,14 @@ check: $(STAMP)
 	rm -rf $(TYPING) && mkdir -p $(TYPING)/fxprune
 	ln -s $(CURDIR)/fxprune/* $(CURDIR)/passes $(CURDIR)/cli $(CURDIR)/recipes $(TYPING)/fxprune/
 	cd $(TYPING) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache
+
+# every architecture, each in a process of its own, and Torch-Pruning beside
+bench-coverage: $(STAMP)
+	$(BIN)/python benchmarks/coverage.py --output out/coverage.json
+
+# what CI runs of it: the same rows without the peer; fails if a target is missed
+check-coverage: $(STAMP)
+	$(BIN)/python benchmarks/coverage.py --no-peer --check
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py

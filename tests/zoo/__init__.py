@@ -7,4 +7,6 @@ from zoo.others import AUDIO, ENCODER_DECODERS, VISION
 
 LIBRARY: dict[str, Entry] = {**ENCODERS, **DECODERS, **ENCODER_DECODERS, **VISION, **AUDIO}
 
-__all__ = ["LIBRARY", "Entry", "Inputs", "model_of"]
+ZOO: dict[str, Entry] = {**LIBRARY}
+
+__all__ = ["LIBRARY", "ZOO", "Entry", "Inputs", "model_of"]
