@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 from fxprune.errors import FxpruneError
 
 if TYPE_CHECKING:
-    from fxprune.api import analyse, capture, load, prune
+    from fxprune.api import analyse, capture, load, make_plan, prune
     from fxprune.groups import Group, Groups
     from fxprune.plan import Plan
 
-__all__ = ["FxpruneError", "Group", "Groups", "Plan", "analyse", "capture", "distill", "load", "prune"]
+__all__ = ["FxpruneError", "Group", "Groups", "Plan", "analyse", "capture", "distill", "load", "make_plan", "prune"]
 __version__ = "0.1.0"
 
 # imported when asked for: the command line answers --help without waiting for torch
@@ -18,6 +18,7 @@ _HOMES = {
     "analyse": "fxprune.api",
     "capture": "fxprune.api",
     "load": "fxprune.api",
+    "make_plan": "fxprune.api",
     "prune": "fxprune.api",
     "Group": "fxprune.groups",
     "Groups": "fxprune.groups",

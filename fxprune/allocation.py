@@ -188,7 +188,8 @@ def _below(
     def at(ratio: float) -> list[int]:
         return [(given or {}).get(i, part.at(ratio)) for i, part in enumerate(parts)]
 
-    ratios = sorted({ratio for part in parts for ratio, _ in part.options})
+    tables = {part.options.family: part.options.table for part in parts}
+    ratios = sorted({ratio for table in tables.values() for ratio, _ in table})
     low, high = 0, len(ratios) - 1
     while low < high:
         middle = (low + high + 1) // 2
@@ -224,10 +225,9 @@ def _filled(budget: Budget, parts: Sequence[Component], chosen: list[int], targe
 
 def _families(parts: Sequence[Component]) -> list[list[int]]:
     """Components with the same options (the layers of a model) are widened together."""
-    families: dict[tuple, list[int]] = {}
+    families: dict[object, list[int]] = {}
     for i, part in enumerate(parts):
-        key = tuple((ratio, tuple(counts.values())) for ratio, counts in part.options)
-        families.setdefault(key, []).append(i)
+        families.setdefault(part.options.family, []).append(i)
     return list(families.values())
 
 

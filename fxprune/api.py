@@ -1,32 +1,32 @@
-"""The public functions: capture, analyse, prune, save and load."""
+"""The public functions: capture, analyse, plan, prune, save and load."""
 
 from __future__ import annotations
 
 import copy
-import sys
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
 from fxprune import groups as grouping
 from fxprune import tracing
-from fxprune.allocation import parse_count, solve, uniform
 from fxprune.certificate import certify
-from fxprune.errors import ScoreError, UsageError, unknown_name
+from fxprune.errors import UsageError
 from fxprune.exported import capture_program, examples_of
 from fxprune.groups import Groups
-from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, weight_score
 from fxprune.inference import output_values
 from fxprune.origin import Origin
 from fxprune.passes import CANONICAL, DropoutMode, run_passes
 from fxprune.plan import Plan
+from fxprune.planning import Loss, check_one_of, check_score, constraints, counts_for, scores_for
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import Traced
-from fxprune.unit_scores import UnitScorer, UnitScores
+from fxprune.unit_scores import UnitScores
 from fxprune.widths import Constraints, Counts
+
+__all__ = ["analyse", "capture", "constraints", "counts_for", "finish", "load", "make_plan", "prune"]
 
 
 def capture(model: nn.Module | ExportedProgram, example_kwargs: Mapping[str, Any] | None = None) -> Traced:
@@ -82,7 +82,7 @@ def prune(
     target_params: int | str | None = None,
     plan: Plan | None = None,
     importance: str = "magnitude",
-    loss: Callable[[Any], Tensor] | None = None,
+    loss: Loss | None = None,
     free_outputs: bool | Collection[int] | None = None,
     loadable: bool | None = None,
     verify: bool = False,
@@ -92,8 +92,8 @@ def prune(
     Give one of `ratio`, `target_params` and `plan`.
 
     Args:
-        model: a module or an exported program; copied, never changed.
-        example_kwargs: keyword arguments of its forward; a program brings its own.
+        model: a module, an exported program, or what `capture` made of either; copied, never changed.
+        example_kwargs: keyword arguments of the module's forward; the others bring their own.
         ratio: fraction of every matrix axis that stays, in (0, 1]; of heads x dims the dims are narrowed.
         target_params: ``"15M"``, 14500000 or ``"25%"``; the result is at most that.
         plan: from an earlier run; dense weights + plan = slim weights.
@@ -110,20 +110,60 @@ def prune(
         ScoreError: unknown score, or one that needs a loss.
         VerifyError: a proof failed.
     """
-    _check_one_of(ratio=ratio, target_params=target_params, plan=plan)
-    _check_score(importance, loss)
-    traced = capture(model, example_kwargs)
+    check_one_of(ratio=ratio, target_params=target_params, plan=plan)
+    check_score(importance, loss)
+    traced = copy.deepcopy(model) if isinstance(model, Traced) else capture(model, example_kwargs)
     examples = traced.meta["origin"].example_kwargs
     freed = _places(free_outputs, traced)
     dense = copy.deepcopy(traced) if verify else None
     student = Student(traced, free_outputs=freed)
     if plan is None:
-        limits = constraints(model, traced) if loadable is None or loadable else Constraints()
-        counts = counts_for(student, ratio=ratio, target_params=target_params, limits=limits)
-        student.cut_to(counts, _scores(student, importance, loss, examples))
+        student.cut_to(*_chosen(model, student, ratio, target_params, importance, loss, loadable))
     else:
         student.apply(plan)
     return finish(student, dense, examples)
+
+
+def make_plan(
+    model: nn.Module | ExportedProgram,
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    ratio: float | None = None,
+    target_params: int | str | None = None,
+    importance: str = "magnitude",
+    loss: Loss | None = None,
+    free_outputs: bool | Collection[int] | None = None,
+    loadable: bool | None = None,
+) -> Plan:
+    """Say which units to keep, without cutting anything; `prune` takes the plan later.
+
+    A model on the meta device is planned without its weights: of the scores, only ``"random"`` needs none.
+
+    Args:
+        model, example_kwargs, ratio, target_params, importance, loss, free_outputs, loadable: as for `prune`.
+    Raises:
+        PlanError: the target is out of reach.
+        ScoreError: unknown score, one that needs a loss, or one that needs weights a meta model has not.
+    """
+    check_one_of(ratio=ratio, target_params=target_params)
+    check_score(importance, loss)
+    traced = model if isinstance(model, Traced) else capture(model, example_kwargs)
+    student = Student(traced, free_outputs=_places(free_outputs, traced))
+    return student.planned(*_chosen(model, student, ratio, target_params, importance, loss, loadable))
+
+
+def _chosen(
+    model: nn.Module | ExportedProgram,
+    student: Student,
+    ratio: float | None,
+    target_params: int | str | None,
+    importance: str,
+    loss: Loss | None,
+    loadable: bool | None,
+) -> tuple[Counts, UnitScores]:
+    limits = constraints(model, student.traced) if loadable is None or loadable else Constraints()
+    counts = counts_for(student, ratio=ratio, target_params=target_params, limits=limits)
+    return counts, scores_for(student, importance, loss, student.traced.meta["origin"].example_kwargs)
 
 
 def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, Any]) -> Traced:
@@ -144,33 +184,6 @@ def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, 
     return slim
 
 
-def counts_for(
-    student: Student, *, ratio: float | None = None, target_params: int | str | None = None, limits: Constraints
-) -> Counts:
-    """Return how many units each group keeps for a ratio or a parameter target."""
-    if ratio is not None:
-        return uniform(student.groups, ratio, limits)
-    assert target_params is not None
-    target = parse_count(target_params, student.budget.parameters({}))
-    return solve(student.budget, student.groups, target, limits)
-
-
-def constraints(model: nn.Module | ExportedProgram, traced: Traced) -> Constraints:
-    """Return what the Hugging Face class of `model` demands of a slim model's widths; nothing for other modules."""
-    if not _is_pretrained(model):
-        return Constraints()
-    from fxprune.deploy.size_classes import size_classes
-
-    classes = size_classes(type(model), model.config)  # type: ignore[arg-type]
-    traced.meta["size_classes"] = classes
-    return Constraints(
-        ratios=[frozenset(ratio) for ratio in classes.ratios],
-        multiples=[(multiple.axes, multiple.value) for multiple in classes.multiples],
-        fixed=classes.fixed,
-        recomputed=traced.provenance.recomputed,
-    )
-
-
 def load(folder: str | Path) -> nn.Module:
     """Load a slim model that `save` wrote: the graph with its weights and its plan, without the model's source code.
 
@@ -182,11 +195,6 @@ def load(folder: str | Path) -> nn.Module:
     return load_bundle(Path(folder))
 
 
-def _is_pretrained(model: object) -> bool:
-    transformers = sys.modules.get("transformers")
-    return transformers is not None and isinstance(model, transformers.PreTrainedModel)
-
-
 def _places(free_outputs: bool | Collection[int] | None, traced: Traced) -> frozenset[int]:
     if free_outputs is None:
         return grouping.byproducts(traced)
@@ -196,41 +204,3 @@ def _places(free_outputs: bool | Collection[int] | None, traced: Traced) -> froz
     if strange := [place for place in free_outputs if not 0 <= place < total]:
         raise UsageError(f"the model has {total} outputs, so no output {strange[0]}", remedy="count from 0")
     return frozenset(free_outputs)
-
-
-def _check_one_of(**given: object) -> None:
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) != 1:
-        raise UsageError(
-            f"give one of {', '.join(given)}",
-            cause=f"given: {', '.join(names) or 'none'}",
-            remedy="for example ratio=0.5",
-        )
-
-
-def _check_score(importance: str, loss: object) -> None:
-    if importance not in WEIGHT_SCORES:
-        raise ScoreError(unknown_name("score", importance, WEIGHT_SCORES))
-    if importance in NEEDS_GRADIENT and loss is None:
-        raise ScoreError(
-            f"the score {importance!r} needs a gradient",
-            remedy="pass loss=, a function of the model's output, or use 'magnitude'",
-        )
-
-
-def _scores(student: Student, importance: str, loss: Any, example_kwargs: Mapping[str, Any]) -> UnitScores:
-    traced = student.traced
-    if importance in NEEDS_GRADIENT:
-        for parameter in traced.parameters():
-            parameter.requires_grad_(True)
-        value = loss(traced(**tracing.runnable(traced, example_kwargs)))
-        if not (isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad):
-            raise ScoreError(
-                "the loss is no number that depends on the weights",
-                cause=f"loss= returned {list(value.shape) if isinstance(value, Tensor) else type(value).__name__}",
-                remedy="make one number of the outputs, as lambda output: output.logits.square().mean() does",
-            )
-        value.backward()
-    scores = UnitScorer(student.groups)(traced, weight_score(importance))
-    traced.zero_grad(set_to_none=True)
-    return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 
 import torch
@@ -30,6 +31,12 @@ class Ledger:
         self._ids, self._tensors = layout_of(groups, aliases)
         self._left: dict[str, Tensor] = {}  # (units,) or, once cut ragged, (outer units, units)
         self._under: dict[str, str] = {}
+
+    def copy(self) -> Ledger:
+        """Return a ledger that starts from what is left now, and goes its own way."""
+        other = copy.copy(self)
+        other._left, other._under = dict(self._left), dict(self._under)
+        return other
 
     def left(self, name: str) -> Tensor:
         """Return the dense ids of the units of a group that are left."""

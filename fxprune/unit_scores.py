@@ -128,6 +128,14 @@ def _no_gradient(tensor: Tensor) -> Tensor | None:
     return torch.zeros_like(tensor) if tensor.requires_grad else None
 
 
+def random_units(groups: Groups) -> UnitScores:
+    """Score the units at random, one draw a unit: no weight is read, so the model may be on the meta device."""
+    sizes = {group.name: [group.size] for group in groups.prunable}
+    for name, outer in groups.ragged.items():
+        sizes[name].insert(0, groups[outer].size)
+    return {name: torch.rand(size) for name, size in sizes.items()}
+
+
 def check_scores(scores: UnitScores) -> None:
     """Refuse scores a plan cannot be made from.
 

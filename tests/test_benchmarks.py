@@ -72,3 +72,16 @@ def test_the_table_and_the_facts_of_the_machine_can_be_printed(
     facts = str(common.Machine.of_now())
     assert "thread" in facts
     assert "torch-pruning 1.6.1" in facts
+
+
+def test_large_models_are_planned_without_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(FOLDER))
+    scale = importlib.import_module("scale")
+    small = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2}
+    kind, settings = scale.CONFIGS["Mixtral-8x7B"]
+    monkeypatch.setitem(scale.CONFIGS, "tiny", (kind, settings | small))
+    row = scale.measure("tiny", 2)
+    assert row["layers"] == 2
+    assert row["cut"] > 0
+    assert row["cpu"].keys() == {"build", "capture", "analyse", "plan"}
+    scale.table([row])

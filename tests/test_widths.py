@@ -9,6 +9,7 @@ from models import ARCHITECTURES, model_of, traced_of
 
 from fxprune import api
 from fxprune.groups import Groups, analyse
+from fxprune.options import Options
 from fxprune.widths import Component, Constraints, components
 
 LAYER = "bert.encoder.layer.0.attention"
@@ -56,7 +57,8 @@ def test_heads_and_their_dims_are_one_component_and_others_stand_alone(bert: Gro
 
 
 def test_a_ratio_takes_the_widest_option_not_above_it() -> None:
-    component = Component(("a",), ((1.0, {"a": 4}), (0.75, {"a": 3}), (0.5, {"a": 2})))
+    component = Component(("a",), Options(((1.0, (4,)), (0.75, (3,)), (0.5, (2,))), [("a",)]))
+    assert list(component.options) == [(1.0, {"a": 4}), (0.75, {"a": 3}), (0.5, {"a": 2})]
     assert [component.at(ratio) for ratio in (1.0, 0.99, 0.75, 0.6, 0.5)] == [0, 1, 1, 2, 2]
     assert component.at(0.1) == 2  # nothing narrower: the narrowest
 
@@ -133,3 +135,10 @@ def test_layers_that_share_heads_are_one_component() -> None:
     groups = analyse(traced_of("t5"))
     component = by_group(components(groups, Constraints()))["encoder.block.heads"]
     assert sum(name.endswith(".qk") for name in component.groups) == 2  # one position bias for both layers
+
+
+def test_equal_layers_share_their_options(bert: Groups) -> None:
+    found = by_group(components(bert, Constraints()))
+    first, second = (found[f"bert.encoder.layer.{i}.inner"] for i in (0, 1))
+    assert first.options.table is second.options.table
+    assert first.options[5][1].keys() != second.options[5][1].keys()

@@ -1,0 +1,108 @@
+"""Planning: how many units each group keeps, and which, from a target and a score."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from fxprune import tracing
+from fxprune.allocation import parse_count, solve, uniform
+from fxprune.errors import ScoreError, UsageError, unknown_name
+from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, weight_score
+from fxprune.student import Student
+from fxprune.traced import Traced
+from fxprune.unit_scores import UnitScorer, UnitScores, random_units
+from fxprune.widths import Constraints, Counts
+
+Loss: TypeAlias = Callable[[Any], Tensor]
+
+
+def counts_for(
+    student: Student, *, ratio: float | None = None, target_params: int | str | None = None, limits: Constraints
+) -> Counts:
+    """Return how many units each group keeps for a ratio or a parameter target."""
+    if ratio is not None:
+        return uniform(student.groups, ratio, limits)
+    assert target_params is not None
+    target = parse_count(target_params, student.budget.parameters({}))
+    return solve(student.budget, student.groups, target, limits)
+
+
+def constraints(model: nn.Module | ExportedProgram, traced: Traced) -> Constraints:
+    """Return what the Hugging Face class of `model` demands of a slim model's widths; nothing for other modules."""
+    origin = model.meta.get("origin") if isinstance(model, Traced) else None
+    model_class = origin.model_class if origin else type(model)
+    if not _is_pretrained(model_class):
+        return Constraints()
+    from fxprune.deploy.size_classes import size_classes
+
+    classes = size_classes(model_class, origin.config if origin else model.config)  # type: ignore[arg-type]
+    traced.meta["size_classes"] = classes
+    return Constraints(
+        ratios=[frozenset(ratio) for ratio in classes.ratios],
+        multiples=[(multiple.axes, multiple.value) for multiple in classes.multiples],
+        fixed=classes.fixed,
+        recomputed=traced.provenance.recomputed,
+    )
+
+
+def check_one_of(**given: object) -> None:
+    """Raise UsageError unless exactly one is given."""
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        raise UsageError(
+            f"give one of {', '.join(given)}",
+            cause=f"given: {', '.join(names) or 'none'}",
+            remedy="for example ratio=0.5",
+        )
+
+
+def check_score(importance: str, loss: object) -> None:
+    """Raise ScoreError for an unknown score, or one that needs a loss."""
+    if importance not in WEIGHT_SCORES:
+        raise ScoreError(unknown_name("score", importance, WEIGHT_SCORES))
+    if importance in NEEDS_GRADIENT and loss is None:
+        raise ScoreError(
+            f"the score {importance!r} needs a gradient",
+            remedy="pass loss=, a function of the model's output, or use 'magnitude'",
+        )
+
+
+def scores_for(student: Student, importance: str, loss: Loss | None, example_kwargs: Mapping[str, Any]) -> UnitScores:
+    """Score the units of all prunable groups.
+
+    Raises:
+        ScoreError: the loss is no number, or the score reads weights and the model is on the meta device.
+    """
+    traced = student.traced
+    if any(parameter.is_meta for parameter in traced.parameters()):
+        if importance != "random":
+            raise ScoreError(
+                f"the score {importance!r} reads the weights, and on the meta device they have no values",
+                remedy="load the weights, or use 'random', the one score that needs none",
+            )
+        return random_units(student.groups)
+    if importance in NEEDS_GRADIENT:
+        for parameter in traced.parameters():
+            parameter.requires_grad_(True)
+        assert loss is not None, "checked before"
+        value = loss(traced(**tracing.runnable(traced, example_kwargs)))
+        if not (isinstance(value, Tensor) and value.numel() == 1 and value.requires_grad):
+            raise ScoreError(
+                "the loss is no number that depends on the weights",
+                cause=f"loss= returned {list(value.shape) if isinstance(value, Tensor) else type(value).__name__}",
+                remedy="make one number of the outputs, as lambda output: output.logits.square().mean() does",
+            )
+        value.backward()
+    scores = UnitScorer(student.groups)(traced, weight_score(importance))
+    traced.zero_grad(set_to_none=True)
+    return scores
+
+
+def _is_pretrained(model_class: type) -> bool:
+    transformers = sys.modules.get("transformers")
+    return transformers is not None and issubclass(model_class, transformers.PreTrainedModel)
