@@ -16,7 +16,7 @@ $(STAMP): pyproject.toml constraints.txt Makefile
 	touch $@
 
 demo: $(STAMP)
-	$(BIN)/fxprune distill --model demo --dataset demo --target-params 25% --output out/demo --overwrite
+	$(BIN)/fxprune distill --model demo --dataset demo --target-params 25% --max-steps 600 --output out/demo --overwrite
 
 # one thread a worker: the tests are many small models, and threads of several workers would only wait for each other
 test: $(STAMP)
