@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 from collections.abc import Mapping
@@ -15,9 +16,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fxprune.atomic import move_files
 from fxprune.deploy.onnx_graph import tidy
+from fxprune.deploy.onnx_ops import rewrite_reversed, translations
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import input_tensors, output_tensors, worst_error
-from fxprune.deploy.program import Exported, export_program, first_line
+from fxprune.deploy.program import Exported, export_program, first_line, innermost
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
 from fxprune.shapes import resized, second_shape
@@ -89,14 +91,16 @@ def export_onnx(
     Raises:
         DeployError: no rung agrees with PyTorch; lists each with its reason.
     """
-    attempt = _Attempt(export_program(module, example_kwargs), Path(path), dynamic_axes or {}, tolerance)
+    exported = export_program(module, example_kwargs)
+    rewrite_reversed(exported.program)
+    attempt = _Attempt(exported, Path(path), dynamic_axes or {}, tolerance)
     attempt.path.parent.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}
     for rung in ladder:
         try:
             return replace(attempt.export(rung), failures=failures)
         except Exception as err:  # exporter and runtime raise whatever they like; each is this rung's reason
-            failures[rung.name] = first_line(err)
+            failures[rung.name] = first_line(innermost(err))
     raise DeployError(
         "no ONNX file agrees with PyTorch",
         cause="".join(f"\n          {name}: {reason}" for name, reason in failures.items()),
@@ -116,12 +120,26 @@ class _Attempt:
         self.tolerance = tolerance
         self.runs = _runs(exported)
         self.outputs = tuple(self.runs[0][1])
+        self._converted: dict[Rung, ONNXProgram | Exception] = {}
+
+    def converted(self, rung: Rung) -> ONNXProgram:
+        """Return what the exporter makes with the settings of `rung`; asked again, it says the same."""
+        key = replace(rung, name="", optimize=False)
+        if key not in self._converted:
+            try:
+                self._converted[key] = _convert(self.exported, rung, self.outputs)
+            except Exception as error:
+                self._converted[key] = error
+        found = self._converted[key]
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     def export(self, rung: Rung) -> OnnxExport:
         """Convert, check and put the file in place; on any exception nothing is left behind."""
         with tempfile.TemporaryDirectory(dir=self.path.parent, prefix=".onnx-") as temporary:
             file = Path(temporary) / self.path.name
-            program = _convert(self.exported, rung, self.outputs)
+            program = _own(self.converted(rung), rung)
             inputs = tidy(program.model, self.exported.dims, self.names)
             _save(program, file)
             error = _checked_error(file, self.runs, self.tolerance)
@@ -146,6 +164,7 @@ def _runs(exported: Exported) -> list[tuple[dict[str, Any], dict[str, Tensor]]]:
 
 
 def _convert(exported: Exported, rung: Rung, outputs: tuple[str, ...]) -> ONNXProgram:
+    """Convert without optimising, which comes later: two rungs share one conversion."""
     attention: AbstractContextManager[Any] = sdpa_kernel(SDPBackend.MATH) if rung.plain_attention else nullcontext()
     with torch.no_grad(), quiet(), attention:
         program = torch.onnx.export(
@@ -154,7 +173,8 @@ def _convert(exported: Exported, rung: Rung, outputs: tuple[str, ...]) -> ONNXPr
             input_names=list(input_tensors(exported.kwargs)),
             output_names=list(outputs),
             opset_version=rung.opset,
-            optimize=rung.optimize,
+            optimize=False,
+            custom_translation_table=dict(translations(exported.program)),
             verbose=False,
         )
     assert program is not None
@@ -162,6 +182,16 @@ def _convert(exported: Exported, rung: Rung, outputs: tuple[str, ...]) -> ONNXPr
     if rung.opset not in (None, made):  # the exporter falls back silently
         raise DeployError(f"the exporter made opset {made} instead of {rung.opset}")
     return program
+
+
+def _own(program: ONNXProgram, rung: Rung) -> ONNXProgram:
+    """Return a copy of a conversion, on the same weights, optimised if the rung asks for it."""
+    own = copy.copy(program)
+    own.model = program.model.clone()
+    if rung.optimize:
+        with quiet():
+            own.optimize()
+    return own
 
 
 def _save(program: ONNXProgram, file: Path) -> None:

@@ -66,6 +66,13 @@ def first_line(error: BaseException) -> str:
     return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
+def innermost(error: BaseException) -> BaseException:
+    """Return what an error was raised from, first of all: wrappers say what to do next, not what happened."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def _export(
     graph: GraphModule, kwargs: dict[str, Any], dims: Dims, failures: list[Exception], *, deferred: bool
 ) -> ExportedProgram | None:

@@ -1,0 +1,62 @@
+"""Ops the ONNX exporter has no translation for, or a broken one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch._ops import OpOverload
+from torch.export import ExportedProgram
+from torch.fx import Graph, Node
+
+aten = torch.ops.aten
+
+
+def rewrite_reversed(program: ExportedProgram) -> None:
+    """Write ``c - x`` as ``-x + c``: the exporter promotes the types of the former to a call that does not exist."""
+    graph = program.graph
+    for node in list(graph.nodes):
+        if node.target is aten.rsub.Scalar:
+            _replace_reversed(graph, node)
+    program.graph_module.recompile()
+
+
+def _replace_reversed(graph: Graph, node: Node) -> None:
+    x, number, *alpha = node.args
+    factor = -(alpha[0] if alpha else node.kwargs.get("alpha", 1))  # type: ignore[operator]
+    with graph.inserting_before(node):
+        negated = graph.call_function(aten.mul.Tensor, (x, factor))
+        summed = graph.call_function(aten.add.Tensor, (negated, number))
+    negated.meta = {**x.meta} if isinstance(x, Node) else {}
+    summed.meta = {**node.meta}
+    node.replace_all_uses_with(summed)
+    graph.erase_node(node)
+
+
+def translations(program: ExportedProgram) -> Mapping[Callable[..., Any], Callable[..., Any]]:
+    """Return op -> translation, for those ops of `program` that the exporter does not know.
+
+    They are registered by libraries, so they are found by name.
+    """
+    targets = {node.target for node in program.graph.nodes if isinstance(node.target, OpOverload)}
+    return {target: _BY_NAME[target.name()] for target in targets if target.name() in _BY_NAME}
+
+
+def _experts(rows: Any, weights: Any, ends: Any) -> Any:
+    """Multiply the rows of each expert with its weights; `ends` says where they end."""
+    from onnxscript import opset18 as op
+
+    ends = op.Cast(ends, to=7)  # int64
+    first = op.Constant(value_ints=[0])
+    start, parts = first, []
+    for expert in range(weights.shape[0]):
+        place = op.Constant(value_ints=[expert])
+        end = op.Gather(ends, place, axis=0)
+        weight = op.Squeeze(op.Gather(weights, place, axis=0), first)
+        parts.append(op.MatMul(op.Slice(rows, start, end, first), weight))
+        start = end
+    return op.Concat(*parts, axis=0)
+
+
+_BY_NAME: Mapping[str, Callable[..., Any]] = {"transformers::grouped_mm_fallback": _experts}
