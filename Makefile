@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TYPING := build/typing
 
 .DEFAULT_GOAL := test
-.PHONY: setup demo test test-slow check bench bench-coverage check-coverage
+.PHONY: setup docs demo test test-slow check bench bench-coverage check-coverage
 
 setup: $(STAMP)
 
@@ -40,6 +40,9 @@ bench-coverage: $(STAMP)
 # what CI runs of it: the same rows without the peer; fails if a target is missed
 check-coverage: $(STAMP)
 	$(BIN)/python benchmarks/coverage.py --no-peer --check
+
+docs: $(STAMP)
+	$(BIN)/python docs/rules.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/speed.py

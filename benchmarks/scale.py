@@ -133,7 +133,7 @@ def main(one: str | None, depth: int | None, depths: bool, output: Path) -> None
         return
     rows = [in_own_process(name) for name in CONFIGS]
     shown = rows + ([in_own_process("Llama-70B", layers) for layers in DEPTHS] if depths else [])
-    Console().print(table(shown))
+    Console(width=120).print(table(shown))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(shown, indent=2) + "\n")
     if any(row["cpu_total"] > LIMIT_CPU or row["peak_mb"] > LIMIT_MB for row in rows):

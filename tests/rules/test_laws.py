@@ -110,6 +110,36 @@ WRONG = {
         Sample.of(aten.index_select.default, t(4, 3), 0, torch.tensor([3, 1])),
         Applied("n d, m -> m d"),
     ),
+    "a default that drifts with the size": (
+        Sample.of(aten.scaled_dot_product_attention.default, t(2, 3, 4), t(2, 5, 4), t(2, 5, 4)),
+        Applied("h q! e, h k! e, h k! v, q! k!? -> h q! v"),
+    ),
+    "keys that may be cut": (
+        Sample.of(aten.scaled_dot_product_attention.default, t(2, 3, 4), t(2, 5, 4), t(2, 5, 4), scale=0.5),
+        Applied("h q! e, h k e, h k v, q! k? -> h q! v"),
+    ),
+    "a transposed result": (Sample.of(aten.outer.default, t(3), t(3)), Applied("i, j -> j i")),
+    "the wrong phase of a strided slice": (
+        Sample.of(aten.slice.Tensor, t(2, 6), 1, 0, 6, 2),
+        Applied("a (phase! kept) -> a kept", {"phase": 2}),
+    ),
+    "a slice from the front as one from the end": (
+        Sample.of(aten.slice.Tensor, t(2, 6), 1, 0, 2),
+        Applied("a (before + kept) -> a kept", {"before": 4}, {"end": "kept"}),
+    ),
+    "a result that was never named": (
+        Sample.of(aten.split_with_sizes.default, t(2, 6), [3, 3], 1),
+        Applied("a (x + y) -> a x, a x", {"x": 3, "y": 3}, {"split_sizes": ["x", "y"]}),
+    ),
+    "one weight for each channel as one for all": (
+        Sample.of(aten.linear.default, t(2, 4), t(4, 4)),
+        Applied("... i, o i, o? -> ... i"),
+    ),
+    "the largest as if it were alike": (Sample.of(aten.argmax.default, t(3, 5), 1), Applied("a d -> a")),
+    "a spread read as a product of the wrong order": (
+        Sample.of(aten.repeat.default, t(3), [2]),
+        Applied("a -> (a r)", {"r": 2}, {"repeats": ["r"]}),
+    ),
 }  # fmt: skip
 
 
