@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
@@ -46,8 +47,15 @@ def constraints(model: nn.Module | ExportedProgram, traced: Traced) -> Constrain
         ratios=[frozenset(ratio) for ratio in classes.ratios],
         multiples=[(multiple.axes, multiple.value) for multiple in classes.multiples],
         fixed=classes.fixed,
-        recomputed=traced.provenance.recomputed,
+        recomputed=traced.provenance.recomputed | _not_saved(model_class, traced),
     )
+
+
+def _not_saved(model_class: type, traced: Traced) -> frozenset[str]:
+    """Return the constants the class leaves out of its folders and computes anew, such as a table of sines."""
+    patterns = getattr(model_class, "_keys_to_ignore_on_save", None) or ()
+    constants = (name for name, parameter in traced.named_parameters() if not parameter.requires_grad)
+    return frozenset(name for name in constants if any(re.search(pattern, name) for pattern in patterns))
 
 
 def check_one_of(**given: object) -> None:

@@ -14,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_map_only
 
+from fxprune.baked import is_baked
 from fxprune.errors import CaptureError, unknown_name
 from fxprune.plain import plain
 from fxprune.quiet import quiet
@@ -112,10 +113,15 @@ def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, s
         ("fixed length", relaxed(named, None), False),
     ]
     failures: list[Exception] = []
-    for name, dims, deferred in rungs:
+    while rungs:
+        name, dims, deferred = rungs.pop(0)
         for _ in range(3):  # a refusal may suggest bounds, such as the rows of a position table
             try:
-                return _export(model, kwargs, dims, deferred), name, dims
+                program = _export(model, kwargs, dims, deferred)
+                if not is_baked(program, kwargs, dims):
+                    return program, name, dims
+                rungs = rungs[-1:]  # the length is in the steps themselves: no freer size will help
+                break
             except Exception as error:
                 failures.append(error)
                 bounded = refined(dims, error)

@@ -17,7 +17,8 @@ aten = torch.ops.aten
 
 _PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar, aten.mul_.Tensor, aten.mul_.Scalar, aten.multiply.Tensor}
 _QUOTIENTS = {aten.div.Tensor, aten.div.Scalar, aten.div_.Tensor, aten.div_.Scalar}
-_LINEAR = {aten.linear.default}
+_MULTILINEAR = {*_PRODUCTS, aten.matmul.default, aten.bmm.default}
+_LINEAR = {aten.linear.default, aten.conv1d.default, aten.conv2d.default}
 # f(ratio * x) == ratio * f(x), for the first operand alone
 _HOMOGENEOUS = {
     aten.alias.default,
@@ -103,7 +104,7 @@ def _weights(gm: GraphModule, value: Node) -> list[str] | None:
     operands = [argument for argument in value.args if isinstance(argument, Node)]
     if value.target in _HOMOGENEOUS or value.target in _QUOTIENTS:
         return _weights(gm, operands[0])
-    if value.target in _PRODUCTS:
+    if value.target in _MULTILINEAR:
         return next((found for operand in operands if (found := _weights(gm, operand))), None)
     if value.target in _LINEAR:
         each = [_weights(gm, operand) for operand in operands[1:]]

@@ -292,3 +292,25 @@ def test_graph_leaves_hold_no_assertions() -> None:
     traced = traced_of("llama")
     assert not any("assert" in str(node.target) for node in traced.graph.nodes)
     assert len(tree_leaves(traced(**inputs_of("llama")))) == 1
+
+
+class Unrolled(nn.Module):
+    """Loops over the positions, as a state-space model without its kernel does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens, self.step = nn.Embedding(31, 8), nn.Linear(8, 8)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x, state = self.tokens(ids), torch.zeros(ids.shape[0], 8)
+        states = []
+        for place in range(int(ids.shape[1])):
+            state = torch.tanh(self.step(state) + x[:, place])
+            states.append(state)
+        return torch.stack(states, 1)
+
+
+def test_a_length_that_is_unrolled_is_captured_as_fixed() -> None:
+    traced = capture(Unrolled(), {"ids": torch.ones(5, 13, dtype=torch.int64)})
+    assert traced.provenance.rung == "fixed length"
+    assert traced(ids=torch.ones(3, 13, dtype=torch.int64)).shape == (3, 13, 8)

@@ -57,7 +57,9 @@ class ClassSearch:
                     reasons.append(f"{error.message}: {error.cause}")
             refused.append(config)
         found = min(
-            (found for config in refused for found in self._unfitted(config)), key=lambda one: one.error, default=None
+            (found for config in refused for found in self._unfitted(config, graph=fit is not None)),
+            key=lambda one: one.error,
+            default=None,
         )
         if found is not None and found.error <= self.tolerance:
             return found
@@ -81,11 +83,12 @@ class ClassSearch:
             )
         return Found(model, int(bool(fitted.folded)), error, fitted)
 
-    def _unfitted(self, config: PretrainedConfig) -> Iterator[Found]:
+    def _unfitted(self, config: PretrainedConfig, *, graph: bool) -> Iterator[Found]:
+        """Try all weights; those of a graph hold nothing that no output depends on."""
         for variant, state in enumerate(self.weights):
             self.tried += 1
-            model = self._built(config)
-            _fill(model, state)
+            model = self._built(config, random=graph)
+            _fill(model, state, model.state_dict().keys() if graph else frozenset())
             yield Found(model, variant, output_error(model, self.runs))
 
     def _built(self, config: PretrainedConfig, *, random: bool = False) -> PreTrainedModel:

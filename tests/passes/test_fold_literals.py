@@ -90,3 +90,23 @@ def test_a_value_that_is_used_elsewhere_is_left_alone():
     assert refusal.value.node is product
     assert all(torch.equal(before[name], tensor) for name, tensor in traced.state_dict().items())
     assert product.args[1] == 0.5
+
+
+class Scores(nn.Module):
+    """``softmax(conv(x) @ inner(x).T / divisor)``: either side of the product can take up the difference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.conv = nn.Linear(WIDTH, WIDTH), nn.Conv1d(1, 1, 3, padding=1)
+
+    def forward(self, x):
+        return (self.conv(x[:, None])[:, 0] @ self.inner(x).transpose(0, 1) / 4.0).softmax(-1)
+
+
+def test_a_product_of_two_values_is_scaled_by_one_of_them():
+    traced = captured(Scores())
+    want = traced(**EXAMPLE)
+    (quotient,) = scalings(traced)
+    FoldLiterals({quotient: 2.0})(traced)
+    traced.recompile()
+    torch.testing.assert_close(traced(**EXAMPLE), want)

@@ -3,10 +3,10 @@
 from zoo.decoders import DECODERS
 from zoo.encoders import ENCODERS
 from zoo.entry import Entry, Inputs, model_of
+from zoo.handwritten import HANDWRITTEN
 from zoo.others import AUDIO, ENCODER_DECODERS, VISION
 
 LIBRARY: dict[str, Entry] = {**ENCODERS, **DECODERS, **ENCODER_DECODERS, **VISION, **AUDIO}
+ZOO: dict[str, Entry] = {**LIBRARY, **HANDWRITTEN}
 
-ZOO: dict[str, Entry] = {**LIBRARY}
-
-__all__ = ["LIBRARY", "ZOO", "Entry", "Inputs", "model_of"]
+__all__ = ["HANDWRITTEN", "LIBRARY", "ZOO", "Entry", "Inputs", "model_of"]

@@ -46,7 +46,7 @@ def model_of(entry: Entry, *, seed: int = 0, spread: float = 0.05) -> nn.Module:
     torch.manual_seed(seed)
     model = entry.build().eval()
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
             parameter.add_(torch.randn_like(parameter) * spread)
     return model
 
