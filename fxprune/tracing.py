@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from fxprune.baked import is_baked
 from fxprune.errors import CaptureError, unknown_name
 from fxprune.plain import plain
 from fxprune.quiet import quiet
+from fxprune.refusals import Outcome, refusal, register_dataclasses
 from fxprune.shapes import Dims, batch_size, dynamic_shapes, frees_batch, refined, relaxed, resized
 from fxprune.traced import Provenance, Traced, input_names
 
@@ -39,12 +39,15 @@ def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
         kwargs = traceable(example_kwargs)
         _check_arguments(owned, kwargs)
         with quiet():
-            program, rung, dims = _climb(owned, kwargs)
+            program, rung, dims = _exported(owned, kwargs)
             return plain(program.module(check_guards=False), owned, Provenance(rung=rung, dynamic=dims))
 
 
 def traceable(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return contiguous copies of the examples, with a batch of at least two: a size of one would be baked in."""
+    """Return contiguous copies of the examples, with batch and length of at least two: a size of one would be baked in.
+
+    A row is repeated, and so is the only position of 2-D integer tensors.
+    """
     kwargs = tree_map_only(
         Tensor, lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), dict(example_kwargs)
     )
@@ -52,7 +55,11 @@ def traceable(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
         kwargs = tree_map_only(
             Tensor, lambda t: t.repeat(3, *[1] * (t.ndim - 1)) if t.ndim and t.shape[0] == 1 else t, kwargs
         )
-    return kwargs
+    return tree_map_only(Tensor, lambda t: t.repeat(1, 4) if _is_one_position(t) else t, kwargs)
+
+
+def _is_one_position(tensor: Tensor) -> bool:
+    return tensor.ndim == 2 and tensor.shape[1] == 1 and not (tensor.is_floating_point() or tensor.dtype == torch.bool)
 
 
 def runnable(traced: GraphModule, example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,6 +110,23 @@ def check_names(traced: Traced, kwargs: Mapping[str, Any]) -> None:
         raise CaptureError(unknown_name("input", strange[0], known))
 
 
+class _RefusedError(Exception):
+    """No rung held; the argument is what each one raised."""
+
+
+def _exported(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, str, Dims]:
+    """Climb, and once more if the output holds dataclasses that `torch.export` did not know."""
+    for last in (False, True):
+        try:
+            return _climb(model, kwargs)
+        except _RefusedError as refused:
+            (failures,) = refused.args
+            outcome = Outcome(model, kwargs)
+            if last or not register_dataclasses(outcome):
+                raise refusal(model, failures, outcome) from failures[0]
+    raise AssertionError("one of the two returns or raises")
+
+
 def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, str, Dims]:
     """Try from the freest sizes to fixed ones; report the rung that held."""
     named = dynamic_shapes(kwargs)
@@ -128,52 +152,13 @@ def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, s
             if bounded is None or bounded == dims:
                 break
             dims = bounded
-    raise _explained(model, failures) from failures[0]
+    raise _RefusedError(failures)
 
 
 def _export(model: nn.Module, kwargs: dict[str, Any], dims: Dims, deferred: bool) -> ExportedProgram:
     return torch.export.export(
         model, (), kwargs, strict=False, dynamic_shapes=dims, prefer_deferred_runtime_asserts_over_guards=deferred
     )
-
-
-def _explained(model: nn.Module, failures: list[Exception]) -> CaptureError:
-    """Turn what `torch.export` raised into one error with module and source line."""
-    error = failures[-1]
-    where = next((found for failure in reversed(failures) if (found := _user_frame(model, failure))), None)
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return CaptureError(
-        f"{type(model).__name__} cannot be captured as one graph",
-        node=where[1] if where else None,
-        module=where[0] if where else None,
-        cause=f"{type(error).__name__}: {text[:300]}",
-        remedy="values of tensors may not decide what is computed: rewrite that line, or choose options that avoid it",
-    )
-
-
-_NOT_THE_MODEL = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
-
-
-def _user_frame(model: nn.Module, error: Exception) -> tuple[str, str] | None:
-    """Return (module path, source line) of the innermost frame of the model's own code."""
-    paths = {id(module): name for name, module in model.named_modules()}
-    found, module, step = None, "", error.__traceback__
-    while step is not None:
-        frame = step.tb_frame
-        owner = frame.f_locals.get("self")
-        module = paths.get(id(owner), module)
-        file = frame.f_code.co_filename
-        if not file.startswith(_NOT_THE_MODEL) and id(owner) in paths:
-            line = _source_line(file, step.tb_lineno)
-            found = (module, f"{file.rpartition('/')[2]}:{step.tb_lineno}  {line}")
-        step = step.tb_next
-    return found
-
-
-def _source_line(file: str, number: int) -> str:
-    import linecache
-
-    return linecache.getline(file, number).strip()
 
 
 __all__ = ["capture", "plain", "resized", "runnable", "traceable"]

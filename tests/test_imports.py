@@ -46,6 +46,7 @@ LAYERS = [
         "traced",
         "plain",
         "tracing",
+        "refusals",
         "baked",
         "exported",
         "shapes",

@@ -267,7 +267,7 @@ def test_examples_that_do_not_fit_are_refused(inputs: dict[str, Any], cause: str
 
 
 def test_examples_the_model_cannot_compute_are_refused() -> None:
-    with pytest.raises(CaptureError, match="Branching cannot be captured") as refusal:
+    with pytest.raises(CaptureError, match="Branching does not run on the example inputs") as refusal:
         capture(Branching(), {"x": torch.randn(5, 11)})
     assert "enter" in str(refusal.value)
 
