@@ -1,6 +1,6 @@
 """Whether an exported program still works at another length, or has the length of its example baked in.
 
-A loop over the positions of a sequence is unrolled without a word: the sizes stay symbolic, the number of steps does not.
+A loop over the positions of a sequence is unrolled without a word: sizes stay symbolic, the number of steps does not.
 """
 
 from __future__ import annotations
