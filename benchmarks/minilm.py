@@ -100,6 +100,7 @@ def arm(source: Source, dataset: str, rows: Any, config: DistillConfig, name: st
 @click.option("--steps", default=400, show_default=True)
 @click.option("--batch-size", default=32, show_default=True, help="Sentences of 32 tokens, or as many tokens.")
 @click.option("--learning-rate", default=1e-3, show_default=True)
+@click.option("--packing", default="auto", show_default=True, help="auto: sentences; or blocks.")
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--threads", default=1, show_default=True)
 @click.option("--score", default="sensitivity", show_default=True)
@@ -110,6 +111,7 @@ def main(
     steps: int,
     batch_size: int,
     learning_rate: float,
+    packing: Any,
     seeds: int,
     threads: int,
     score: str,
@@ -129,6 +131,7 @@ def main(
                 batch_size=batch_size,
                 length=32,
                 learning_rate=learning_rate,
+                packing=packing,
                 seed=seed,
                 schedule=schedule,
                 importance=score,
