@@ -40,4 +40,6 @@ def command(model: str, graph_file: Path | None, overwrite: bool, free_outputs: 
     if as_json:
         click.echo(json.dumps(render.groups_to_json(traced, groups), indent=2))
     else:
-        render.out().print(render.groups_table(traced, groups))
+        table, frozen = render.groups_table(traced, groups)
+        render.out().print(table)
+        click.echo("\n".join(frozen))

@@ -58,21 +58,38 @@ def _group(group: Group, budget: Budget) -> dict[str, Any]:
     }
 
 
-def groups_table(traced: Traced, groups: Groups) -> Table:
-    """Return one line a group, equal layers folded; what is frozen says why."""
+def groups_table(traced: Traced, groups: Groups) -> tuple[Table, list[str]]:
+    """Return what may be cut as a table, and what is frozen as lines; equal layers folded, the largest first."""
     facts = groups_to_json(traced, groups)
-    table = Table(title=f"{len(groups)} groups, {facts['parameters']:,} parameters")
-    for column in ("group", "layers", "units", "axes", "parameters", "frozen because"):
-        table.add_column(column, justify="left" if column[0] in "gf" else "right", overflow="fold")
     families: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in facts["groups"]:
         reason = row["frozen"] and row["frozen"]["reason"]
         families.setdefault((folded(row["name"]), row["size"], row["axes"], reason), []).append(row)
-    for (name, size, axes, reason), rows in families.items():
-        why = f"{reason} at {rows[0]['frozen']['node']}" if reason else ""
-        held = f"{sum(row['parameters'] for row in rows):,}"
-        table.add_row(name, str(len(rows)) if len(rows) > 1 else "", str(size), str(axes), held, why)
-    return table
+    ordered = sorted(families.values(), key=lambda rows: -_held(rows))
+    table = Table(title=f"{len(groups)} groups, {facts['parameters']:,} parameters")
+    for column in ("group", "layers", "units", "axes", "parameters"):
+        table.add_column(column, justify="left" if column == "group" else "right", overflow="fold")
+    for rows in ordered:
+        if not rows[0]["frozen"]:
+            name, counts = folded(rows[0]["name"]), [rows[0]["size"], rows[0]["axes"]]
+            table.add_row(name, str(len(rows)) if len(rows) > 1 else "", *map(str, counts), f"{_held(rows):,}")
+    return table, _frozen_lines([rows for rows in ordered if rows[0]["frozen"]])
+
+
+def _frozen_lines(families: list[list[dict[str, Any]]]) -> list[str]:
+    """Say of each frozen group why and where, those that keep most parameters first."""
+    lines = ["frozen, by the parameters that cannot go:"] if families else []
+    for rows in families:
+        first, frozen = rows[0], rows[0]["frozen"]
+        times = f" x {len(rows)}" if len(rows) > 1 else ""
+        place = ", ".join(part for part in (frozen["node"], frozen["module"]) if part)
+        lines.append(f"{_held(rows):>15,}  {folded(first['name'])} ({first['size']}){times}")
+        lines += [f"{'':17}{part}" for part in (f"{frozen['reason']} at {place}", frozen["source"]) if part]
+    return lines
+
+
+def _held(rows: list[dict[str, Any]]) -> int:
+    return sum(row["parameters"] for row in rows)
 
 
 def folded(name: str) -> str:

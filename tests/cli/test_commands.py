@@ -151,6 +151,16 @@ def test_inspect_lists_groups_and_why_some_are_frozen(run, bert):
     assert held == sorted(held, reverse=True)
 
 
+def test_inspect_tells_what_froze_the_most_parameters_first(run, bert):
+    lines = run("inspect", "--model", bert).stdout.splitlines()
+    start = lines.index("frozen, by the parameters that cannot go:")
+    assert lines[start + 1].split() == ["2,178", "cls.predictions.decoder.axis0", "(66)"]
+    assert lines[start + 2].strip() == "rows are picked by data at embedding, bert.embeddings.word_embeddings"
+    assert lines[start + 3].strip().startswith("modeling_bert.py:")
+    held = [int(line.split()[0].replace(",", "")) for line in lines[start + 1 :] if line[14:15].isdigit()]
+    assert held == sorted(held, reverse=True)
+
+
 def test_inspect_draws_the_groups(run, bert):
     result = run("inspect", "--model", bert, "--graph", "groups.svg")
     assert result.exit_code == 0, result.output
