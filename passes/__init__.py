@@ -9,6 +9,7 @@ from fxprune.passes.fold_attention_scale import FoldAttentionScale
 from fxprune.passes.fold_literals import FoldLiterals
 from fxprune.passes.pick_positions import AllPositions, PickPositions
 from fxprune.passes.pin_defaults import PinDefaults
+from fxprune.passes.plain_views import PlainViews
 from fxprune.passes.slice_units import SliceUnits
 
 __all__ = [
@@ -25,9 +26,10 @@ __all__ = [
     "PassResult",
     "PickPositions",
     "PinDefaults",
+    "PlainViews",
     "SliceUnits",
     "run_passes",
 ]
 
 # after capture, before analysis
-CANONICAL: list[Pass] = [PinDefaults(), ExplicitSizes(), DeadCode()]
+CANONICAL: list[Pass] = [PlainViews(), PinDefaults(), ExplicitSizes(), DeadCode()]

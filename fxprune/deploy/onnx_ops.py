@@ -45,8 +45,9 @@ def translations(program: ExportedProgram) -> Mapping[Callable[..., Any], Callab
 
 def _experts(rows: Any, weights: Any, ends: Any) -> Any:
     """Multiply the rows of each expert with its weights; `ends` says where they end."""
-    from onnxscript import opset18 as op
+    from onnxscript import opset18
 
+    op: Any = opset18
     ends = op.Cast(ends, to=7)  # int64
     first = op.Constant(value_ints=[0])
     start, parts = first, []

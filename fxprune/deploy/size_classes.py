@@ -13,7 +13,7 @@ from fxprune.deploy.probing import OTHER_PARAMETERS, Axis, Move, Probe, Sizes
 from fxprune.errors import DeployError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -106,7 +106,20 @@ def _moves(probe: Probe) -> tuple[list[Move], dict[Path, int]]:
             case move:
                 moves.append(move)
     pairs, more_silent = _pairs(probe, refused, moves)
-    return moves + pairs, silent | more_silent
+    return [*moves, *pairs, *_triples(probe, refused, pairs, more_silent)], silent | more_silent
+
+
+def _triples(
+    probe: Probe, refused: Mapping[Path, str], pairs: Iterable[Move], silent: Mapping[Path, int]
+) -> Iterator[Move]:
+    """Scale what is in no pair with one: heads, where dims are divided out of a width that is tied to another."""
+    paired = {path for move in pairs for path in move.fields}
+    values = integer_fields(probe.config)
+    for path in refused.keys() - paired - silent.keys():
+        for pair in pairs:
+            move = probe.move({name: values[name] for name in sorted((path, *pair.fields), key=str)})
+            if isinstance(move, Move) and move.effect and move.effect != pair.effect:
+                yield move
 
 
 def _pairs(probe: Probe, refused: Mapping[Path, str], found: list[Move]) -> tuple[list[Move], dict[Path, int]]:

@@ -27,11 +27,12 @@ def slice_(call: Call) -> Applied:
         if size % step or start >= step or out != size // step:
             return opaque(call, "a strided slice that leaves a remainder")
         before[dim], after[dim] = "(kept phase!)", "kept"
-        return Applied(text(before, to=[after]), {"phase": step}, reason="one phase of a strided slice")
+        literals: Literals = {"end": "(kept phase)"}
+        return Applied(text(before, to=[after]), {"phase": step}, literals, "one phase of a strided slice")
     pieces = {"before": start, "kept": out, "after": size - start - out}
     present = [name for name, length in pieces.items() if length]
     before[dim], after[dim] = f"({' + '.join(present)})", "kept"
-    literals: Literals = {"start": "before", "end": "(before + kept)"} if start else {"end": "kept"}
+    literals = {"start": "before", "end": "(before + kept)"} if start else {"end": "kept"}
     return Applied(text(before, to=[after]), pieces, literals)
 
 
