@@ -23,7 +23,7 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --maxprocesses 4 --dist worksteal
 
 test-slow: $(STAMP)
-	$(BIN)/pytest -q -m slow
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -m slow -n auto --maxprocesses 4 --dist worksteal
 
 # mypy reads no import hook of an editable install: it gets the installed layout as a tree of links
 check: $(STAMP)
