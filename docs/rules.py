@@ -15,8 +15,8 @@ POINTWISE, FIRST_ONLY = "...?", ", ->"
 HEAD = """# Op rules
 
 Generated from the rule table by `make docs`; a test compares the two. {count} ops have a rule. An op without one
-freezes the axes it touches, with the reason; nothing is pointwise by default. Every line below is tried on real tensors in
-`tests/rules/`: cutting the operands and then applying the op must equal applying it and then cutting the result.
+freezes the axes it touches, with the reason; nothing is pointwise by default. Every line below is tried on real
+tensors in `tests/rules/`: cutting the operands and then applying the op must equal applying it and then cutting.
 
 ## Notation
 

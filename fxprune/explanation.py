@@ -102,7 +102,8 @@ class Explanation:
 
     def __str__(self) -> str:
         head = [f"{name} = {type_}" for name, type_ in self.axes.items() if name != type_]
-        facts = [line for fact in (*self.groups, *self.chains) for line in fact.lines()]
+        told = [*(group.lines() for group in self.groups), *(chain.lines() for chain in self.chains)]
+        facts = [line for lines in told for line in lines]
         if not facts:
             facts = [NOT_COUPLED] if len(self.axes) > 1 else ["it has one position, and no group"]
         return "\n".join([*head, *facts])

@@ -92,7 +92,7 @@ def _dims_of(value: object, names: dict[str, str], bounds: Mapping[str, tuple[An
     """Name the free dimensions of one input: the first is the batch, the second of the first tensor the length."""
     if not isinstance(value, Tensor):
         return None
-    free = {}
+    free: dict[int, Any] = {}
     for dim, size in enumerate(value.shape):
         if isinstance(size, SymInt):
             symbol = str(size.node.expr)

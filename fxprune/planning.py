@@ -41,7 +41,7 @@ def constraints(model: nn.Module | ExportedProgram, traced: Traced) -> Constrain
         return Constraints()
     from fxprune.deploy.size_classes import size_classes
 
-    classes = size_classes(model_class, origin.config if origin else model.config)  # type: ignore[arg-type]
+    classes = size_classes(model_class, origin.config if origin else getattr(model, "config", None))  # type: ignore[arg-type]
     traced.meta["size_classes"] = classes
     return Constraints(
         ratios=[frozenset(ratio) for ratio in classes.ratios],
