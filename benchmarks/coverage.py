@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 from common import Machine, console
-from coverage_table import Row, missed, table_of, totals, totals_text
+from coverage_table import Row, missed, reasons_text, table_of, totals, totals_text
 
 from fxprune.atomic import atomic_write
 
@@ -112,6 +112,7 @@ def main(
         for title, part in (("Architectures of the library", library), ("Hand-written", others)):
             if part:
                 out.print(table_of(title, part))
+                out.print(reasons_text(part), markup=False)
                 out.print(totals_text(totals(part)))
         out.print(f"{facts['seconds']} s; {machine}")
     if check and (faults := missed(totals(library)) if not names else missed_rows(rows)):

@@ -76,13 +76,12 @@ def totals_text(found: dict[str, int]) -> str:
 
 
 def table_of(title: str, rows: Sequence[Row]) -> Table:
-    """Lay the rows out; below each the sentences of what failed."""
+    """Lay the rows out."""
     laid = Table(title=title, title_justify="left")
     for heading in ("", "captured", "permut.", "mask=slice", "attn", "stream", "FFN", "kept", "ONNX", "reload", "load"):
         laid.add_column(heading, justify="left", no_wrap=True)
     laid.add_column("TP", no_wrap=True)
     laid.add_column("s", justify="right")
-    laid.add_column("why not", overflow="fold", ratio=1)
     for row in rows:
         laid.add_row(*cells(row))
     return laid
@@ -103,8 +102,12 @@ def cells(row: Row) -> list[str]:
         _error(row.get("load")),
         _peer(row.get("peer")),
         f"{row.get('total_seconds', 0):.0f}",
-        "; ".join(sentences(row)),
     ]
+
+
+def reasons_text(rows: Sequence[Row]) -> str:
+    """Say of every row in which something is missing why it is."""
+    return "\n".join(f"  {row['name']}: {sentence}" for row in rows for sentence in sentences(row))
 
 
 def sentences(row: Row) -> list[str]:

@@ -31,7 +31,7 @@ class Fit:
     Attributes:
         weights: by the names of the class, tied ones once.
         folded: the nodes whose number the class computes from its own sizes, absorbed by the weights.
-        unread: parameters of the class that the slim graph does not have, since no output depends on them.
+        unread: parameters and buffers of the class that the slim graph does not have, since no output depends on them.
     """
 
     weights: Mapping[str, Tensor]
@@ -60,11 +60,8 @@ def fit(slim: Traced, model: nn.Module, example_kwargs: Mapping[str, Any]) -> Fi
         _fold(weights, [node.name for node in changed], own)
         if left := differences(weights, own):
             raise _misfit(next(iter(left)), "no weight can absorb the difference")
-    names = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    known = {name for name, _ in slim.named_parameters(remove_duplicate=False)}
-    return Fit(
-        weights=weights.state_dict(), folded=tuple(node.name for node in changed), unread=frozenset(names - known)
-    )
+    unread = frozenset(model.state_dict().keys() - slim.state_dict().keys())  # also what only training counts
+    return Fit(weights=weights.state_dict(), folded=tuple(node.name for node in changed), unread=unread)
 
 
 def differences(slim: Traced, own: Traced) -> dict[Node, float]:

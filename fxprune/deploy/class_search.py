@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +16,7 @@ from fxprune.errors import DeployError
 from fxprune.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Set
+    from collections.abc import Callable, Iterator, Set
 
     from transformers import PretrainedConfig, PreTrainedModel
 
@@ -133,4 +134,5 @@ def output_error(model: PreTrainedModel, runs: Runs, stop_at: float = float("inf
 
 def _without_cache(outputs: Any) -> dict[str, Any]:
     """Drop what the class returns beside tensors: the slim graph was captured without a cache."""
-    return {name: value for name, value in outputs.items() if isinstance(value, torch.Tensor | tuple | list)}
+    kept = torch.Tensor | tuple | list | Mapping  # a model of two towers returns the outputs of each
+    return {name: value for name, value in outputs.items() if isinstance(value, kept)}
