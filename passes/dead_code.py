@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch.fx import GraphModule
 
@@ -22,4 +22,7 @@ class DeadCode(Pass):
         unread = [name for name, tensor in tensors if id(tensor) not in kept]
         for name in unread:
             remove_tensor(gm, name)
+        if unread and "provenance" in gm.meta:
+            known = gm.meta["provenance"]
+            gm.meta["provenance"] = replace(known, recomputed=known.recomputed - set(unread))
         return PassResult(gm, modified=modified or bool(unread))

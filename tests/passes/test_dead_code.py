@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from handling import outputs, run_exact
 from models import inputs_of, traced_of
@@ -36,3 +38,13 @@ def test_parameters_nobody_reads_go_tied_ones_with_all_their_names() -> None:
     run_exact(traced, DeadCode(), inputs_of("tied_three_ways"))
     assert "pooler" not in dict(traced.named_parameters())
     assert "other.head.weight" in dict(traced.named_parameters(remove_duplicate=False))
+
+
+def test_a_buffer_that_went_is_not_said_to_be_computed_by_the_class() -> None:
+    traced = traced_of("bert")
+    known = traced.meta["provenance"]
+    traced.register_buffer("positions", torch.arange(4), persistent=False)
+    traced.meta["provenance"] = replace(known, recomputed=known.recomputed | {"positions"})
+    run_passes(traced, [DeadCode()])
+    assert "positions" not in traced.provenance.recomputed
+    assert all(name in dict(traced.named_buffers()) for name in traced.provenance.recomputed)
