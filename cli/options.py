@@ -72,7 +72,7 @@ class LossWeight(click.ParamType):
 COUNT, GRID, LOSS_WEIGHT = Count(), Grid(), LossWeight()
 AT_LEAST_1 = click.IntRange(min=1)
 
-model = click.option("--model", required=True, help="Hub name, folder, .pt2, or 'demo'.")
+model_option = click.option("--model", help="Hub name, folder, .pt2, or 'demo'; may also stand without --model.")
 dataset = click.option(
     "--dataset", help="Hub name, local parquet, json or text files, or 'demo'. Default: Wikipedia, streamed."
 )
@@ -90,6 +90,25 @@ threads = click.option(
     "--threads", type=AT_LEAST_1, multiple=True, default=(1,), show_default=True, help="CPU threads; may be repeated."
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+def model(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take the model as --model or as the first argument."""
+
+    @functools.wraps(command)
+    def run(*args: Any, model: str | None, model_argument: str | None, **options: Any) -> Any:
+        return command(*args, model=one_model(model, model_argument), **options)
+
+    return model_option(click.argument("model_argument", metavar="[MODEL]", required=False)(run))
+
+
+def one_model(option: str | None, argument: str | None) -> str:
+    """Return the one model of the call."""
+    if option is not None and argument is not None:
+        raise click.UsageError(f"two models were given, {option!r} and {argument!r}: leave one out")
+    if option is None and argument is None:
+        raise click.UsageError("no model was given: add --model with a hub name, a folder, a .pt2 file or 'demo'")
+    return option or str(argument)
 
 
 def _use_recipe(ctx: click.Context, param: click.Parameter, name: str | None) -> None:

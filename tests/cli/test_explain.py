@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 QUERY = "bert.encoder.layer.0.attention.self.query.weight"
 EXPLAIN = ("explain", "--model")
 
@@ -35,4 +37,24 @@ def test_a_typo_is_answered_with_the_nearest_names_and_2(run, bert):
     assert result.exit_code == 2
     assert f"did you mean '{QUERY}'" in result.stderr
     assert run(*EXPLAIN, bert, "hiden").exit_code == 2
-    assert "3 axes are too many" in run(*EXPLAIN, bert, "a", "b", "c").stderr
+    assert "3 axes were given" in run(*EXPLAIN, bert, "a", "b", "c").stderr
+
+
+def test_the_model_may_stand_first(run, bert):
+    named = run(*EXPLAIN, bert, "hidden")
+    assert run("explain", bert, "hidden").stdout == named.stdout
+    assert run("inspect", bert, "--json").stdout == run("inspect", "--model", bert, "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["inspect"], "no model was given"),
+        (["inspect", "a", "--model", "b"], "two models were given, 'b' and 'a'"),
+        (["explain", "hidden"], "no axes were given"),
+    ],
+)
+def test_one_model_must_be_given(run, call, said):
+    result = run(*call)
+    assert result.exit_code == 2
+    assert said in result.stderr
