@@ -30,6 +30,7 @@ from zoo import LIBRARY, ZOO
 
 HERE = Path(__file__).parent
 WORKERS = 2
+PEER_TIMEOUT = 60.0  # it takes seconds where it ends at all
 
 
 def run_row(name: str, *, peer: bool, timeout: float) -> Row:
@@ -59,7 +60,10 @@ def run_all(
     jobs = [(name, False) for name in names if name not in rows]
     jobs += [(name, True) for name in names if peer and "peer" not in rows.get(name, {})]
     with ThreadPoolExecutor(WORKERS) as pool:
-        running = {pool.submit(run_row, name, peer=theirs, timeout=timeout): (name, theirs) for name, theirs in jobs}
+        running = {
+            pool.submit(run_row, name, peer=theirs, timeout=PEER_TIMEOUT if theirs else timeout): (name, theirs)
+            for name, theirs in jobs
+        }
         for finished in as_completed(running):
             name, theirs = running[finished]
             facts = finished.result()
