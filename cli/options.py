@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from fxprune.errors import UsageError, unknown_name
+from fxprune.errors import UsageError, check_one_of, unknown_name
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -71,6 +71,7 @@ class LossWeight(click.ParamType):
 
 COUNT, GRID, LOSS_WEIGHT = Count(), Grid(), LossWeight()
 AT_LEAST_1 = click.IntRange(min=1)
+TARGET_EXAMPLE = "--target-params 25%"
 
 model_option = click.option("--model", help="Hub name, folder, .pt2, or 'demo'; may also stand without --model.")
 dataset = click.option(
@@ -147,18 +148,8 @@ def chosen_target() -> dict[str, Any]:
     names = ("target_params", "target_ratio")
     given = {name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     chosen = {name: value for name, value in ctx.params.items() if name in (given or names)}
-    check_one_of({f"--{name.replace('_', '-')}": chosen.get(name) for name in names})
+    check_one_of({f"--{name.replace('_', '-')}": chosen.get(name) for name in names}, TARGET_EXAMPLE)
     return {name: chosen.get(name) for name in names}
-
-
-def check_one_of(given: Mapping[str, object]) -> None:
-    """Raise UsageError unless exactly one of these options was given."""
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) != 1:
-        choice = f"one of {', '.join(given)}" if len(given) > 1 else next(iter(given))
-        raise UsageError(
-            f"give {choice}", cause=f"given: {', '.join(names) or 'none'}", remedy="for example --target-params 25%"
-        )
 
 
 def check_file(path: Path, overwrite: bool) -> None:

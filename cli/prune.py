@@ -9,6 +9,7 @@ import click
 
 from fxprune.cli import options as opt
 from fxprune.cli.errors import handled
+from fxprune.errors import check_one_of
 
 
 @click.command("prune", short_help="Cut a model at once, without training.")
@@ -33,7 +34,8 @@ def command(
 
     fxprune prune --model bert-base-uncased --target-params 15M
     """
-    opt.check_one_of({"--target-params": cut["target_params"], "--ratio": cut["ratio"], "--plan": cut["plan_file"]})
+    given = {"--target-params": cut["target_params"], "--ratio": cut["ratio"], "--plan": cut["plan_file"]}
+    check_one_of(given, opt.TARGET_EXAMPLE)
     from fxprune.cli.jobs import Cut, LatencySettings, Target, prune_job
 
     settings = LatencySettings(grid=grid, threads=threads) if latency else None

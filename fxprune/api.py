@@ -13,14 +13,14 @@ from torch.export import ExportedProgram
 from fxprune import groups as grouping
 from fxprune import tracing
 from fxprune.certificate import certify
-from fxprune.errors import UsageError
+from fxprune.errors import UsageError, check_one_of
 from fxprune.exported import capture_program, examples_of
 from fxprune.groups import Groups
 from fxprune.inference import output_values
 from fxprune.origin import Origin
 from fxprune.passes import CANONICAL, DropoutMode, run_passes
 from fxprune.plan import Plan
-from fxprune.planning import Loss, check_one_of, check_score, constraints, counts_for, scores_for
+from fxprune.planning import Loss, check_score, constraints, counts_for, scores_for
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import Traced
 from fxprune.unit_scores import UnitScores
@@ -110,7 +110,7 @@ def prune(
         ScoreError: unknown score, or one that needs a loss.
         VerifyError: a proof failed.
     """
-    check_one_of(ratio=ratio, target_params=target_params, plan=plan)
+    check_one_of({"ratio": ratio, "target_params": target_params, "plan": plan}, "ratio=0.5")
     check_score(importance, loss)
     traced = copy.deepcopy(model) if isinstance(model, Traced) else capture(model, example_kwargs)
     examples = traced.meta["origin"].example_kwargs
@@ -145,7 +145,7 @@ def make_plan(
         PlanError: the target is out of reach.
         ScoreError: unknown score, one that needs a loss, or one that needs weights a meta model has not.
     """
-    check_one_of(ratio=ratio, target_params=target_params)
+    check_one_of({"ratio": ratio, "target_params": target_params}, "ratio=0.5")
     check_score(importance, loss)
     traced = model if isinstance(model, Traced) else capture(model, example_kwargs)
     student = Student(traced, free_outputs=_places(free_outputs, traced))

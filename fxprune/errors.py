@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from torch.fx import Node
 
@@ -118,3 +118,16 @@ def nearest(name: str, names: Iterable[str], count: int) -> list[str]:
     close = get_close_matches(name, known, n=count, cutoff=0.7)
     holding = [other for other in known if name and name in other]
     return list(dict.fromkeys([*close, *holding, *get_close_matches(name, known, n=count, cutoff=0.6)]))[:count]
+
+
+def check_one_of(given: Mapping[str, object], example: str) -> None:
+    """Raise UsageError unless exactly one of the named values was given.
+
+    Args:
+        given: what the caller calls it -> value, None where it was left out.
+        example: of a call that is right.
+    """
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        cause, choice = f"given: {', '.join(names) or 'none'}", ", ".join(given)
+        raise UsageError(f"give one of {choice}", cause=cause, remedy=f"for example {example}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,11 +31,7 @@ def capture_program(program: ExportedProgram) -> Traced:
         owner, _, leaf = name.rpartition(".")
         module.get_submodule(owner)._non_persistent_buffers_set.add(leaf)
     traced = plain(module, module, Provenance(rung="exported program"))
-    dims = _dims(program, traced)
-    known = traced.provenance
-    traced.meta["provenance"] = Provenance(
-        aliases=known.aliases, recomputed=known.recomputed, rung=known.rung, dynamic=dims
-    )
+    traced.meta["provenance"] = replace(traced.provenance, dynamic=_dims(program, traced))
     return traced.eval()
 
 

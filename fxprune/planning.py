@@ -12,7 +12,7 @@ from torch.export import ExportedProgram
 
 from fxprune import tracing
 from fxprune.allocation import parse_count, solve, uniform
-from fxprune.errors import ScoreError, UsageError, unknown_name
+from fxprune.errors import ScoreError, unknown_name
 from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, weight_score
 from fxprune.student import Student
 from fxprune.traced import Traced
@@ -56,17 +56,6 @@ def _not_saved(model_class: type, traced: Traced) -> frozenset[str]:
     patterns = getattr(model_class, "_keys_to_ignore_on_save", None) or ()
     constants = (name for name, parameter in traced.named_parameters() if not parameter.requires_grad)
     return frozenset(name for name in constants if any(re.search(pattern, name) for pattern in patterns))
-
-
-def check_one_of(**given: object) -> None:
-    """Raise UsageError unless exactly one is given."""
-    names = [name for name, value in given.items() if value is not None]
-    if len(names) != 1:
-        raise UsageError(
-            f"give one of {', '.join(given)}",
-            cause=f"given: {', '.join(names) or 'none'}",
-            remedy="for example ratio=0.5",
-        )
 
 
 def check_score(importance: str, loss: object) -> None:

@@ -6,9 +6,9 @@ import copy
 from dataclasses import dataclass
 from functools import cache
 
-import torch
 from models import traced_of
 from torch import Tensor
+from zoo.cutting import halves
 
 from fxprune.groups import Groups, analyse
 from fxprune.ledger import Ledger
@@ -18,23 +18,6 @@ from fxprune.traced import Traced
 from fxprune.units import Kept
 from fxprune.verify.masked import masked_error
 from fxprune.verify.structure import structure_faults
-
-
-def halves(groups: Groups, *, ragged: bool = False, seed: int = 0) -> dict[str, Tensor]:
-    """Return masks that keep a random half of every prunable group; ragged ones another half for each outer unit."""
-    generator = torch.Generator().manual_seed(seed)
-    masks = {}
-    for group in groups.prunable:
-        rows = groups[groups.ragged[group.name]].size if ragged and group.name in groups.ragged else None
-        picked = [_half(group.size, generator) for _ in range(rows or 1)]
-        masks[group.name] = torch.stack(picked) if rows else picked[0]
-    return masks
-
-
-def _half(size: int, generator: torch.Generator) -> Tensor:
-    mask = torch.zeros(size, dtype=torch.bool)
-    mask[torch.randperm(size, generator=generator)[: max(1, size // 2)]] = True
-    return mask
 
 
 @dataclass

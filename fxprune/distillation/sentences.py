@@ -89,13 +89,13 @@ def fixed_sentence_batches(
 
 def _encoded(dataset: Any, tokenizer: Any, length: int, generator: torch.Generator | None) -> Iterator[list[int]]:
     """Yield the sentences of one epoch as token ids."""
+    special = len(tokenizer("")["input_ids"])
     for documents in dataset.iter(batch_size=DOCUMENTS):
         texts = [sentence for text in documents["text"] if text for sentence in sentences_of(text)]
         order: Iterable[int] = (
             range(len(texts)) if generator is None else torch.randperm(len(texts), generator=generator).tolist()
         )
         encoded = tokenizer(texts, truncation=True, max_length=length, verbose=False)["input_ids"] if texts else []
-        special = len(tokenizer("")["input_ids"])
         yield from (encoded[i] for i in order if len(encoded[i]) >= _SHORTEST + special)
 
 

@@ -35,7 +35,7 @@ class Halved:
         """Cut a copy; groups that may be ragged keep another half under each outer unit."""
         freed = byproducts(dense)
         before, student = Student(copy.deepcopy(dense), free_outputs=freed), Student(dense, free_outputs=freed)
-        masks = halves(before.groups, seed)
+        masks = halves(before.groups, ragged=True, seed=seed)
         kept = Ledger(before.groups, {}, "oracle").kept(masks)
         student.cut(masks)
         refresh_shapes(student.traced, student.groups)
@@ -56,14 +56,14 @@ class Halved:
         return structure_faults(self.slim, self.after, inputs)
 
 
-def halves(groups: Groups, seed: int = 0) -> dict[str, Tensor]:
-    """Return masks that keep a random half of every prunable group."""
+def halves(groups: Groups, *, ragged: bool = False, seed: int = 0) -> dict[str, Tensor]:
+    """Return masks that keep a random half of every prunable group; ragged ones another half for each outer unit."""
     generator = torch.Generator().manual_seed(seed)
     masks = {}
     for group in groups.prunable:
-        outer = groups.ragged.get(group.name)
-        rows = [_half(group.size, generator) for _ in range(groups[outer].size if outer else 1)]
-        masks[group.name] = torch.stack(rows) if outer else rows[0]
+        rows = groups[groups.ragged[group.name]].size if ragged and group.name in groups.ragged else None
+        picked = [_half(group.size, generator) for _ in range(rows or 1)]
+        masks[group.name] = torch.stack(picked) if rows else picked[0]
     return masks
 
 
