@@ -1,0 +1,52 @@
+"""What a run says before its first step: sizes, objective, and what it decided by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fxprune.distillation.config import DistillConfig
+from fxprune.distillation.feeding import by_sentence
+from fxprune.distillation.objective import FEATURES, Objective
+from fxprune.distillation.taps import Taps
+from fxprune.student import Student
+
+_SIGHTS = {
+    "hidden": "residual stream that leaves a numbered block",
+    "embedding": "residual stream that enters a first block",
+    "attention": "fused attention",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartReport:
+    """What is known before the first step."""
+
+    teacher_params: int
+    student_params: int  # as planned
+    objective: str
+    notes: tuple[str, ...]
+
+
+def notes_on(objective: Objective, student: Student, taps: Taps, config: DistillConfig) -> tuple[str, ...]:
+    """Return the decisions of the run, in words."""
+    notes = []
+    if objective.name == FEATURES and any(tap.output for tap in taps.hidden):
+        notes.append(
+            "the model has no language-model head: distilled on how similar its output features are, and on hidden, "
+            "embedding and attention terms; the output features shrink with it"
+        )
+    elif objective.name == FEATURES:
+        notes.append(
+            "the model has no language-model head: distilled on hidden, embedding and attention terms; nothing trains "
+            "the layers that make its predictions, so train them afterwards"
+        )
+    missing = {"hidden": taps.hidden, "embedding": taps.embedding, "attention": taps.attention}
+    for term in [name for name, found in missing.items() if getattr(config.loss, name) and not found]:
+        notes.append(f"no {term} term: the graph shows no {_SIGHTS[term]}")
+    if by_sentence(config, objective):
+        notes.append("trained on single sentences, as its users give them")
+    if student.traced.provenance.rung != "named":
+        notes.append(f"captured with {student.traced.provenance.rung} sizes")
+    if not config.loadable:
+        notes.append("widths are free: the result need not load as its Hugging Face class")
+    return tuple(notes)

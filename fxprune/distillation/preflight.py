@@ -1,0 +1,37 @@
+"""What is checked before anything is trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fxprune.distillation.objective import Batch
+from fxprune.errors import UsageError
+from fxprune.hub import first_line
+from fxprune.traced import Traced
+
+
+def check_float32(model: nn.Module) -> None:
+    """Raise UsageError for a model in another precision."""
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point() and parameter.dtype != torch.float32:
+            raise UsageError(
+                f"the model is in {str(parameter.dtype).removeprefix('torch.')}, and is trained in float32",
+                cause=f"parameter {name!r}",
+                remedy="pass model.float()",
+            )
+
+
+def check_fits(teacher: Traced, batch: Batch) -> None:
+    """Let the teacher read two rows, on the CPU: elsewhere an index out of range ends the process."""
+    ids = batch.inputs["input_ids"]
+    rows = {name: tensor[:2] if len(tensor) > 1 else tensor.repeat(2, 1) for name, tensor in batch.inputs.items()}
+    try:
+        with torch.no_grad():
+            teacher(**rows)
+    except (IndexError, RuntimeError) as error:
+        raise UsageError(
+            f"the model cannot read sequences of {ids.shape[1]} tokens with ids up to {int(ids.max())}",
+            cause=first_line(error),
+            remedy="choose a smaller length, or the tokenizer the model was trained with",
+        ) from error
