@@ -71,7 +71,7 @@ class FxpruneSteps:
         objective = Objective(MASKED, 0, tuple(self.batch.inputs))
         config = DistillConfig(target_params=self.target, max_steps=10_000, loss=weights)
         distiller = Distiller(self.teacher, student, taps, objective, final, config, Accelerator(cpu=True))
-        distiller.scores.update(distiller.scorer(traced, random_score))
+        distiller.cutter.scores.update(distiller.cutter.scorer(traced, random_score))
         distiller._cut(0.0)
         return distiller
 

@@ -2,85 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from math import prod
 
-from torch import nn
-from torch.fx import GraphModule
-
-from fxprune.axes import Axis, Concat, Factor, resolve, units_of
+from fxprune.budget import Budget, Cost, parse_count
 from fxprune.errors import PlanError, UsageError
 from fxprune.groups import Groups
 from fxprune.locks import locked_groups
-from fxprune.traced import tensor_of
 from fxprune.widths import Component, Constraints, Counts, components
 
+__all__ = ["TOLERANCE", "Budget", "Cost", "parse_count", "solve", "uniform"]
+
 TOLERANCE = 0.01  # the result is at most the target, and within 1 % of it
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "g": 10**9}
-
-
-def parse_count(text: str | float, dense: int) -> int:
-    """Read a parameter target: ``15M``, ``14500000`` or ``25%`` of `dense`.
-
-    Raises:
-        UsageError: the text is none of these.
-
-    >>> parse_count("15M", 109_500_000), parse_count("25%", 1000)
-    (15000000, 250)
-    """
-    match = re.fullmatch(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?)\s*([kKmMbBgG%]?)\s*", str(text))
-    if match is None:
-        raise UsageError(f"cannot read the target {text!r}", remedy="write it as 15M, 14500000 or 25%")
-    # exact: 1.001 * 10**6 as floats is 1000999.99...
-    number, unit = Fraction(match[1].replace(",", "").replace("_", "")), match[2].lower()
-    return int(dense * number / 100) if unit == "%" else int(number * _UNITS[unit])
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """Counts the parameters of a model from the sizes of its groups, without touching a weight."""
-
-    tensors: tuple[tuple[Axis, ...], ...]
-    names: Mapping[Factor, str]
-    outside: int  # parameters no graph node reads: they are not cut
-
-    @classmethod
-    def of(cls, traced: GraphModule, groups: Groups) -> Budget:
-        """Read the axis types of all parameters, tied ones once."""
-        inferred = groups.inferred.tensors
-        read = [name for name in inferred if isinstance(tensor_of(traced, name), nn.Parameter)]
-        total = sum(parameter.numel() for parameter in traced.parameters())
-        outside = total - sum(tensor_of(traced, name).numel() for name in read)
-        names = {group.factor: group.name for group in groups}
-        return cls(tuple(tuple(map(resolve, inferred[name])) for name in read), names, outside)
-
-    def parameters(self, counts: Mapping[str, int]) -> int:
-        """Return the number of parameters with `counts` units in the groups (others as they are)."""
-        sizes: dict[Axis, int] = {}
-        total = self.outside
-        for axes in self.tensors:
-            for axis in axes:
-                if axis not in sizes:
-                    sizes[axis] = self._size(axis, counts)
-            total += prod(sizes[axis] for axis in axes)
-        return total
-
-    def narrowest(self, counts: Mapping[str, int]) -> float:
-        """Return the fraction that stays of the axis that loses most."""
-        axes = dict.fromkeys(axis for axes in self.tensors for axis in axes)
-        return min(self._size(axis, counts) / self._size(axis, {}) for axis in axes)
-
-    def _size(self, axis: Axis, counts: Mapping[str, int]) -> int:
-        size = 1
-        for term in axis:
-            if isinstance(term, Concat):
-                size *= sum(self._size(resolve(part), counts) for part in term.parts)
-            else:
-                size *= counts.get(self.names[term], units_of(term))
-        return size
 
 
 def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None, *, thin_heads: bool = True) -> Counts:
@@ -110,28 +42,28 @@ def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None
 
 
 def solve(
-    budget: Budget,
+    budget: Cost,
     groups: Groups,
     target: int,
     constraints: Constraints | None = None,
     *,
     thin_heads: bool = True,
 ) -> Counts:
-    """Find the uniform allocation with at most `target` parameters, and as near to it as whole units allow.
+    """Find the uniform allocation that costs at most `target`, and as near to it as whole units allow.
 
     Args:
-        budget: of the dense model.
+        budget: of the dense model: its parameters or its FLOPs.
         groups: dense.
-        target: number of parameters.
+        target: number of these.
         constraints: what the model class demands, if the result must load as one.
         thin_heads: in an axis of heads x dims, narrow the dims first.
     Raises:
         PlanError: the target is larger than the model, or smaller than the smallest reachable one (which is named).
     """
-    dense = budget.parameters({})
+    dense = budget.count({})
     if target > dense:
         raise PlanError(
-            f"the target of {target:,} parameters is larger than the model",
+            f"the target of {target:,} {budget.noun} is larger than the model",
             cause=f"it has {dense:,}",
             remedy=f"choose a target below {dense:,}",
         )
@@ -147,27 +79,27 @@ def solve(
     return _fairest(budget, found, target)
 
 
-def _is_near(budget: Budget, counts: Counts, target: int) -> bool:
-    return budget.parameters(counts) >= (1 - TOLERANCE) * target
+def _is_near(budget: Cost, counts: Counts, target: int) -> bool:
+    return budget.count(counts) >= (1 - TOLERANCE) * target
 
 
-def _fairest(budget: Budget, found: Sequence[Counts], target: int) -> Counts:
+def _fairest(budget: Cost, found: Sequence[Counts], target: int) -> Counts:
     """Of what comes near enough take the one whose narrowest axis is widest, else the largest.
 
     Nothing may all but vanish to make up for the rest: then it is better to miss the target.
     """
     fair = [counts for counts in found if budget.narrowest(counts) > budget.narrowest(found[0]) / 4]
     near = [counts for counts in fair if _is_near(budget, counts, target)]
-    return max(near, key=budget.narrowest) if near else max(fair, key=budget.parameters)
+    return max(near, key=budget.narrowest) if near else max(fair, key=budget.count)
 
 
 def _check_reachable(
-    budget: Budget, groups: Groups, parts: Sequence[Component], target: int, constraints: Constraints | None
+    budget: Cost, groups: Groups, parts: Sequence[Component], target: int, constraints: Constraints | None
 ) -> None:
-    smallest = budget.parameters(_counts(parts, [len(part.options) - 1 for part in parts]))
+    smallest = budget.count(_counts(parts, [len(part.options) - 1 for part in parts]))
     if target < smallest:
         raise PlanError(
-            f"the target of {target:,} parameters is out of reach",
+            f"the target of {target:,} {budget.noun} is out of reach",
             cause=f"the smallest reachable size is {smallest:,}: {_what_stays(groups, constraints)}",
             remedy=f"choose a target of at least {smallest:,}",
         )
@@ -177,9 +109,7 @@ def _counts(parts: Sequence[Component], chosen: Iterable[int]) -> Counts:
     return {name: n for part, i in zip(parts, chosen, strict=True) for name, n in part.options[i][1].items()}
 
 
-def _below(
-    budget: Budget, parts: Sequence[Component], target: int, given: Mapping[int, int] | None = None
-) -> list[int]:
+def _below(budget: Cost, parts: Sequence[Component], target: int, given: Mapping[int, int] | None = None) -> list[int]:
     """Return the widest common ratio that fits, by bisection over all ratios any option has.
 
     Where nothing fits beside the components whose option is `given`, the narrowest comes back.
@@ -193,21 +123,21 @@ def _below(
     low, high = 0, len(ratios) - 1
     while low < high:
         middle = (low + high + 1) // 2
-        fits = budget.parameters(_counts(parts, at(ratios[middle]))) <= target
+        fits = budget.count(_counts(parts, at(ratios[middle]))) <= target
         low, high = (middle, high) if fits else (low, middle - 1)
     return at(ratios[low])
 
 
-def _traded(budget: Budget, parts: Sequence[Component], chosen: list[int], target: int) -> Iterator[list[int]]:
+def _traded(budget: Cost, parts: Sequence[Component], chosen: list[int], target: int) -> Iterator[list[int]]:
     """Where the next width of one component is too wide, take it all the same and narrow the others to pay for it."""
     for family in _families(parts):
         wider = {i: chosen[i] - 1 for i in family if chosen[i] > 0}
         found = _below(budget, parts, target, wider)
-        if budget.parameters(_counts(parts, found)) <= target:
+        if budget.count(_counts(parts, found)) <= target:
             yield _filled(budget, parts, found, target)
 
 
-def _filled(budget: Budget, parts: Sequence[Component], chosen: list[int], target: int) -> list[int]:
+def _filled(budget: Cost, parts: Sequence[Component], chosen: list[int], target: int) -> list[int]:
     """Widen single components while the target allows it, the narrowest first; equal layers stay equal."""
     families = _families(parts)
     open_ = set(range(len(families)))
@@ -216,7 +146,7 @@ def _filled(budget: Budget, parts: Sequence[Component], chosen: list[int], targe
         wider = list(chosen)
         for i in families[index]:
             wider[i] = max(wider[i] - 1, 0)
-        if wider != chosen and budget.parameters(_counts(parts, wider)) <= target:
+        if wider != chosen and budget.count(_counts(parts, wider)) <= target:
             chosen = wider
         else:
             open_.discard(index)

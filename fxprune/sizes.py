@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     import torch
@@ -35,11 +36,15 @@ def size_from(value: int | torch.SymInt) -> Size:
     if expr not in _SEEN:
         if expr.is_Integer:
             return int(expr)
-        coefficient, rest = expr.as_coeff_Mul()
-        if not coefficient.is_Integer:
-            coefficient, rest = 1, expr
-        _SEEN[expr] = Symbolic(int(coefficient), tuple(sorted(str(factor) for factor in _factors(rest))))
+        coefficient, rest = _split_expr(expr)
+        _SEEN[expr] = Symbolic(coefficient, tuple(sorted(str(factor) for factor in _factors(rest))))
     return _SEEN[expr]
+
+
+def _split_expr(expr: Any) -> tuple[int, Any]:
+    """Return the whole number before an expression, and the rest."""
+    coefficient, rest = expr.as_coeff_Mul()
+    return (int(coefficient), rest) if coefficient.is_Integer else (1, expr)
 
 
 def _factors(expr: object) -> list[object]:
@@ -48,6 +53,17 @@ def _factors(expr: object) -> list[object]:
         base, exponent = factor.as_base_exp()
         found.extend([base] * int(exponent) if exponent.is_Integer and exponent > 0 else [factor])
     return found
+
+
+def symbol_values(sizes: Iterable[torch.SymInt], given: Mapping[object, int]) -> dict[str, int]:
+    """Return the value of every symbol in `sizes` that follows from the free ones among them that are `given`."""
+    values: dict[str, int] = {}
+    for expr in dict.fromkeys(size.node.expr for size in sizes):
+        for factor in _factors(_split_expr(expr)[1]):
+            value = factor.subs(given)  # type: ignore[attr-defined]
+            if value.is_Integer:
+                values[str(factor)] = int(value)
+    return values
 
 
 def times(a: Size, b: Size) -> Size:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from fxprune.allocation import Budget
 from fxprune.axes import Axis, size_of
 from fxprune.calls import results_of
+from fxprune.flops import FlopBudget
 from fxprune.groups import Groups, analyse
 from fxprune.ledger import Ledger
 from fxprune.passes import SliceUnits, run_passes
@@ -86,6 +87,10 @@ class Student:
     def apply(self, plan: Plan) -> None:
         """Cut to `plan`."""
         self.cut(self.ledger.cut_for(plan))
+
+    def flops(self, batch: int = 1, length: int = 128) -> int:
+        """Return the FLOPs of one forward pass as the student is now; see `FlopBudget`."""
+        return FlopBudget.of(self.traced, self.groups, batch=batch, length=length).flops()
 
     @property
     def plan(self) -> Plan:

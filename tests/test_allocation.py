@@ -11,6 +11,7 @@ from models import ARCHITECTURES, model_of, traced_of
 from fxprune import api
 from fxprune.allocation import TOLERANCE, Budget, parse_count, solve, uniform
 from fxprune.axes import Axis, factors_of, resolve
+from fxprune.budget import Sizes
 from fxprune.errors import PlanError, UsageError
 from fxprune.groups import Groups, analyse
 from fxprune.student import Student
@@ -89,8 +90,7 @@ def test_parameters_no_node_reads_are_counted() -> None:
 
 
 def _size(groups: Groups, axis: Axis, counts: Counts) -> int:
-    names = {group.factor: group.name for group in groups}
-    return Budget(((axis,),), names, 0).parameters(counts)
+    return Budget({(axis,): 1}, Sizes.of(groups), 0).parameters(counts)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -32,6 +32,8 @@ LAYERS = [
         "unit_scores",
         "smoothing",
         "allocation",
+        "budget",
+        "flops",
         "options",
         "widths",
         "locks",

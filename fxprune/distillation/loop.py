@@ -9,19 +9,16 @@ from accelerate import Accelerator
 from torch import Generator, Tensor
 
 from fxprune.distillation.config import DistillConfig
+from fxprune.distillation.cutter import Cutter
 from fxprune.distillation.losses import task_loss
 from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.optimizer import make_optimizer
 from fxprune.distillation.taps import Taps
 from fxprune.distillation.terms import Terms
 from fxprune.errors import DistillError
-from fxprune.importance import weight_score
 from fxprune.passes import DropoutMode, run_passes
-from fxprune.schedule import counts_at, cubic, linear
-from fxprune.smoothing import smoothing_for
 from fxprune.student import Student
 from fxprune.traced import Traced
-from fxprune.unit_scores import UnitScorer
 from fxprune.widths import Counts
 
 
@@ -52,14 +49,12 @@ class Distiller:
         starts_equal: bool = True,
     ) -> None:
         self.teacher, self.student, self.objective = teacher, student, objective
-        self.final, self.config, self.accelerator = final, config, accelerator
-        self.dense = {name: student.groups[name].size for name in final}
+        self.config, self.accelerator = config, accelerator
+        self.cutter = Cutter(student, final, config)
         self.terms = Terms(teacher, student, taps, objective, config.loss, accelerator.device)
         run_passes(teacher, [DropoutMode(train=False)])
         run_passes(student.traced, [DropoutMode(train=config.dropout)])
         self.optimizer = make_optimizer(student.traced, config)
-        self.scorer = UnitScorer(student.groups, per_matrix=config.per_matrix)
-        self.scores = smoothing_for(config.importance, config.smoothing)
         self.starts_equal = starts_equal
         self.done = 0
 
@@ -71,16 +66,14 @@ class Distiller:
         for part, share in batch.parts(self.config.micro_batch):
             for name, value in self._accumulate(part, share).items():
                 losses[name] = losses.get(name, 0.0) + share * value
-        left = self._left(self.done + 1)
-        if self._cuts_remain():
-            self.scores.update(self.scorer(self.student.traced, weight_score(self.config.importance)))
+        self.cutter.observe(self.done + 1)
         self._update()
-        cut = self._due(self.done + 1) and self._cut(left)
-        if self._was_cut() and (cut or self.done % self.config.schedule.interval == 0):
+        cut = self.cutter.cut(self.done + 1, self.optimizer, [each.cut for each in self.terms.maps.values()])
+        if self.cutter.was_cut and (cut or self.done % self.config.schedule.interval == 0):
             for feature_map in self.terms.maps.values():
                 feature_map.refit()
         self.done += 1
-        return losses, cut, left
+        return losses, cut, self.cutter.left(self.done)
 
     def _accumulate(self, batch: Batch, share: float) -> dict[str, float]:
         """Add `share` of the gradient of one part of a batch; return its losses."""
@@ -108,41 +101,9 @@ class Distiller:
         steps, warm = self.config.max_steps, max(1, round(self.config.warmup * self.config.max_steps))
         return self.config.learning_rate * min(step / warm, (steps + 1 - step) / max(steps + 1 - warm, 1))
 
-    # ------------------------------------------------------------------ cuts
-
-    def _cut(self, left: float) -> bool:
-        counts = counts_at(left, self.dense, self.final)
-        followers = [feature_map.cut for feature_map in self.terms.maps.values()]
-        masks = self.student.cut_to(counts, self.scores.value, (self.optimizer,), followers)
-        self.scores.cut(masks, self.student.groups.ragged)
-        return bool(masks)
-
-    def _span(self) -> tuple[int, int]:
-        """Return the first and the last step with a cut."""
-        schedule, steps = self.config.schedule, self.config.max_steps
-        start = min(max(1, round(schedule.start * steps)), steps)
-        if schedule.kind == "one-shot":
-            return start, start
-        return start, max(start, min(round(schedule.end * steps), steps))
-
-    def _left(self, step: int) -> float:
-        start, end = self._span()
-        way = linear if self.config.schedule.kind == "linear" else cubic
-        return way(step, start, end) if start < end else float(step < start)
-
-    def _due(self, step: int) -> bool:
-        start, end = self._span()
-        return step == end or (start <= step < end and (step - start) % self.config.schedule.interval == 0)
-
-    def _cuts_remain(self) -> bool:
-        return self.done < self._span()[1]
-
-    def _was_cut(self) -> bool:
-        return any(self.student.groups[name].size < size for name, size in self.dense.items())
-
     def _is_equal(self) -> bool:
         """Tell whether all losses are zero still; a task with labels is never at zero."""
-        return self.objective.name == FEATURES and self.starts_equal and not self._was_cut()
+        return self.objective.name == FEATURES and self.starts_equal and not self.cutter.was_cut
 
     def _check(self, total: Tensor, terms: Mapping[str, Tensor]) -> None:
         if not bool(torch.isfinite(total)):

@@ -19,8 +19,8 @@ def test_a_student_that_equals_its_teacher_has_scores_that_differ(name: str) -> 
     """Features alone have no gradient there: a random projection of them stands in until the first cut."""
     found = distiller(name)
     found.step(next(batches(found, name)))
-    assert found.scores.value.keys() == {group.name for group in found.student.groups.prunable}
-    for group, scores in found.scores.value.items():
+    assert found.cutter.scores.value.keys() == {group.name for group in found.student.groups.prunable}
+    for group, scores in found.cutter.scores.value.items():
         assert torch.isfinite(scores).all()
         assert float(scores.max()) > float(scores.min()), group
 
@@ -44,11 +44,11 @@ def test_features_are_not_trained_before_the_first_cut() -> None:
 
 def test_the_student_ends_at_the_planned_counts() -> None:
     found, _, cuts = trained("bert")
-    assert {name: found.student.groups[name].size for name in found.final} == found.final
+    assert {name: found.student.groups[name].size for name in found.cutter.final} == found.cutter.final
     dense = found.teacher.num_parameters()
     assert 0.99 * 0.4 * dense <= found.student.traced.num_parameters() <= 0.4 * dense
     assert cuts[-1] == 5  # half of the steps
-    assert found.student.plan.sizes().items() >= found.final.items()
+    assert found.student.plan.sizes().items() >= found.cutter.final.items()
 
 
 def test_everything_follows_the_cuts() -> None:
@@ -61,7 +61,7 @@ def test_everything_follows_the_cuts() -> None:
         assert state["exp_avg"].shape == state["exp_avg_sq"].shape == parameter.shape
         assert int(state["step"]) == 10
     for group in found.student.groups.prunable:
-        assert found.scores.value[group.name].shape[-1] == group.size
+        assert found.cutter.scores.value[group.name].shape[-1] == group.size
     width = found.student.groups["hidden"].size
     assert {tuple(found.terms.maps[node].weight.shape) for node in found.terms.maps} == {(32, width)}
     assert not any(parameter.requires_grad for parameter in found.teacher.parameters())
@@ -77,25 +77,25 @@ def test_the_teacher_is_never_trained() -> None:
 def test_a_linear_schedule_cuts_as_much_each_time() -> None:
     found, _, cuts = trained("bert", 12, schedule=ScheduleConfig(kind="linear", start=0.1, end=0.9, interval=2))
     assert len(cuts) == 5
-    assert {name: found.student.groups[name].size for name in found.final} == found.final
+    assert {name: found.student.groups[name].size for name in found.cutter.final} == found.cutter.final
 
 
 @pytest.mark.parametrize("interval", [5, 1])
 def test_cuts_come_at_intervals_and_at_the_end(interval: int) -> None:
     schedule = ScheduleConfig(start=0.2, end=0.8, interval=interval)
     found = distiller("bert", max_steps=20, schedule=schedule)
-    due = [step for step in range(1, 21) if found._due(step)]
+    due = [step for step in range(1, 21) if found.cutter.due(step)]
     assert due == ([4, 9, 14, 16] if interval == 5 else [*range(4, 17)])
     found, _, cuts = trained("bert", 20, schedule=schedule)
     assert set(cuts) < set(due)  # at the start all is left, and near the end less than one unit is to go
     assert 9 in cuts
-    assert {name: found.student.groups[name].size for name in found.final} == found.final
+    assert {name: found.student.groups[name].size for name in found.cutter.final} == found.cutter.final
 
 
 def test_one_shot_is_one_cut() -> None:
     found, history, cuts = trained("bert", schedule=ScheduleConfig(kind="one-shot", start=0.3, end=0.9))
     assert cuts == [3]
-    assert {name: found.student.groups[name].size for name in found.final} == found.final
+    assert {name: found.student.groups[name].size for name in found.cutter.final} == found.cutter.final
     assert [losses["hidden"] == 0 for losses in history] == [True] + [False] * 9
     assert history[3]["hidden"] > history[2]["hidden"]
 
@@ -105,20 +105,20 @@ def test_one_shot_is_one_cut() -> None:
 def test_the_shortest_runs_reach_the_target_too(name: str, steps: int) -> None:
     found, _, cuts = trained(name, steps)
     assert len(cuts) >= 1
-    assert {key: found.student.groups[key].size for key in found.final} == found.final
+    assert {key: found.student.groups[key].size for key in found.cutter.final} == found.cutter.final
 
 
 def test_scores_are_gathered_only_while_cuts_remain() -> None:
     found, _, _ = trained("bert", 6)
-    before = {name: score.clone() for name, score in found.scores.value.items()}
+    before = {name: score.clone() for name, score in found.cutter.scores.value.items()}
     found.step(next(batches(found)))
-    assert all(torch.equal(score, before[name]) for name, score in found.scores.value.items())
+    assert all(torch.equal(score, before[name]) for name, score in found.cutter.scores.value.items())
 
 
 @pytest.mark.parametrize("importance", ["magnitude", "fisher", "movement", "random", "platon"])
 def test_any_score_serves(importance: str) -> None:
     found, _, _ = trained("bert", 4, importance=importance)
-    assert {name: found.student.groups[name].size for name in found.final} == found.final
+    assert {name: found.student.groups[name].size for name in found.cutter.final} == found.cutter.final
 
 
 # ---------------------------------------------------------------------- a golden run
