@@ -74,6 +74,16 @@ def picks_positions(gm: GraphModule) -> bool:
     return any(node.op == "placeholder" and node.name == POSITIONS for node in gm.graph.nodes)
 
 
+def picked_head(gm: GraphModule) -> tuple[Node, list[Node]]:
+    """Return the picked values of a graph that picks positions, and the ops behind them, up to the output."""
+    (positions,) = (node for node in gm.graph.nodes if node.op == "placeholder" and node.name == POSITIONS)
+    (picked,) = positions.users
+    head = [picked]
+    while (user := next(iter(head[-1].users))).op != "output":
+        head.append(user)
+    return picked, head[1:]
+
+
 def head_of(output: Node) -> list[tuple[Node, Node]]:
     """Return the ops from `output` back that treat each position alone and serve nothing else, each with its input."""
     head: list[tuple[Node, Node]] = []

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import zlib
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fxprune.distillation.files import FileSet, find_files
 from fxprune.distillation.packing import fixed_batches, mask_tokens, packed_batches
+from fxprune.distillation.reading import (
+    BUFFER,
+    IN_MEMORY,
+    check_reachable,
+    empty,
+    hub_splits,
+    readable,
+    stream_of,
+    with_rows,
+)
 from fxprune.errors import DataError, unknown_name
-from fxprune.hub import chain, first_line, is_hub_name, offline, offline_remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from datasets import Dataset, IterableDataset
 
     Text: TypeAlias = Dataset | IterableDataset
@@ -37,8 +42,6 @@ DEFAULT_DATASET = ("wikimedia/wikipedia", "20231101.en")
 
 _HELD_OUT_IN = 50  # one row in fifty, where the data set has no split of its own
 _NAMES = ("text", "sentence", "content")
-_BUFFER = 10_000  # rows a stream is shuffled in
-_IN_MEMORY = 1 << 30  # bytes of files; more is streamed
 
 
 def text_dataset(spec: str, *, split: Split = "train", seed: int = 0, text_column: str | None = None) -> Text:
@@ -64,7 +67,7 @@ def text_dataset(spec: str, *, split: Split = "train", seed: int = 0, text_colum
         data = _hub(spec, split, text_column)
     if split == "held_out":
         return data
-    return data.shuffle(seed=seed) if hasattr(data, "__len__") else data.shuffle(seed=seed, buffer_size=_BUFFER)
+    return data.shuffle(seed=seed) if hasattr(data, "__len__") else data.shuffle(seed=seed, buffer_size=BUFFER)
 
 
 def check_dataset(spec: str, *, text_column: str | None = None) -> None:
@@ -73,10 +76,10 @@ def check_dataset(spec: str, *, text_column: str | None = None) -> None:
         return
     files = find_files(spec)
     if files is None:
-        _check_reachable(spec, spec.partition(":")[0])
+        check_reachable(spec)
         return
-    with _readable(spec):
-        _text_column(spec, _stream(files.kind, _with_rows(files, files.of(held_out=False))), text_column)
+    with readable(spec):
+        _text_column(spec, stream_of(files.kind, with_rows(files, files.of(held_out=False))), text_column)
 
 
 def _demo(split: Split) -> Dataset:
@@ -90,51 +93,20 @@ def _demo(split: Split) -> Dataset:
 def _local(files: FileSet, split: Split, text_column: str | None) -> Text:
     own = bool(files.held_out)
     paths = files.of(held_out=split == "held_out")
-    with _readable(files.spec):
-        stream = _stream(files.kind, _with_rows(files, paths))
+    with readable(files.spec):
+        stream = stream_of(files.kind, with_rows(files, paths))
         column = _text_column(files.spec, stream, text_column)
-        if sum(path.stat().st_size for path in paths) > _IN_MEMORY:
+        if sum(path.stat().st_size for path in paths) > IN_MEMORY:
             return _rows(stream, column, None if own else split)
         texts = [text for batch in stream.select_columns([column]).iter(1000) for text in batch[column]]
     return _in_memory(files.spec, [text for text in texts if text and text.strip()], None if own else split)
-
-
-def _with_rows(files: FileSet, paths: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Leave out files without rows, which the readers of `datasets` 5.2 fail on."""
-    import pyarrow.parquet
-
-    if files.kind == "parquet":
-        kept = tuple(path for path in paths if pyarrow.parquet.read_metadata(path).num_rows)
-    else:
-        kept = tuple(path for path in paths if not _is_blank(path))
-    if not kept:
-        raise _empty(files.spec)
-    return kept
-
-
-def _is_blank(path: Path) -> bool:
-    with path.open("rb") as file:
-        return not any(block.strip() for block in iter(lambda: file.read(1 << 20), b""))
-
-
-def _stream(kind: str, paths: tuple[Path, ...]) -> IterableDataset:
-    from datasets import load_dataset
-
-    options = {"sample_by": _sample_by(paths[0])} if kind == "text" else {}
-    return load_dataset(kind, data_files=[str(path) for path in paths], split="train", streaming=True, **options)
-
-
-def _sample_by(path: Path) -> str:
-    """Return what a row of a text file is: a paragraph if it has blank lines, a line otherwise."""
-    with path.open("rb") as file:
-        return "paragraph" if b"\n\n" in file.read(1 << 20).replace(b"\r", b"") else "line"
 
 
 def _in_memory(spec: str, texts: list[str], split: Split | None) -> Dataset:
     from datasets import Dataset
 
     if not texts:
-        raise _empty(spec)
+        raise empty(spec)
     if split is None:
         return Dataset.from_dict({"text": texts})
     if len(texts) == 1 and split == "held_out":
@@ -146,34 +118,11 @@ def _in_memory(spec: str, texts: list[str], split: Split | None) -> Dataset:
 
 
 def _hub(spec: str, split: Split, text_column: str | None) -> IterableDataset:
-    from datasets import load_dataset
-
-    name, _, config = spec.partition(":")
-    _check_reachable(spec, name)
-    with _readable(spec):
-        splits = load_dataset(name, config or None, streaming=True)
-        if "train" not in splits:
-            raise DataError(
-                f"data set {spec!r} has no split 'train'",
-                cause=f"it has {', '.join(splits)}",
-                remedy="give another data set, or a file of this one",
-            )
+    splits = hub_splits(spec)
+    with readable(spec):
         own = "validation" in splits
         stream = splits["validation" if own and split == "held_out" else "train"]
         return _rows(stream, _text_column(spec, stream, text_column), None if own else split)
-
-
-def _check_reachable(spec: str, name: str) -> None:
-    from huggingface_hub import constants
-
-    if not is_hub_name(name):
-        raise DataError(f"there is no file or folder {spec!r}", remedy="give a file, a folder, a hub name or 'demo'")
-    # with HF_HUB_OFFLINE the library itself looks into its cache, at once
-    if offline() and not constants.is_offline_mode():
-        raise DataError(
-            f"data set {spec!r} is neither a file nor a folder, and there is no network",
-            remedy=f"{offline_remedy()}, or --dataset demo",
-        )
 
 
 def _rows(stream: IterableDataset, column: str, split: Split | None) -> IterableDataset:
@@ -190,10 +139,6 @@ def _rows(stream: IterableDataset, column: str, split: Split | None) -> Iterable
     return stream.filter(wanted, input_columns="text")
 
 
-def _empty(spec: str) -> DataError:
-    return DataError(f"data set {spec!r} is empty", remedy="give one with text in it")
-
-
 def _hash(text: str) -> int:
     return zlib.crc32(text.encode(errors="replace"))
 
@@ -204,7 +149,7 @@ def _text_column(spec: str, stream: IterableDataset, wanted: str | None) -> str:
 
     first = next(stream.with_format("arrow").iter(100), None)
     if first is None:
-        raise _empty(spec)
+        raise empty(spec)
     strings = [f.name for f in first.schema if pyarrow.types.is_string(f.type) or pyarrow.types.is_large_string(f.type)]
     if wanted is not None:
         if wanted not in strings:
@@ -218,31 +163,3 @@ def _text_column(spec: str, stream: IterableDataset, wanted: str | None) -> str:
         cause=f"its columns are {', '.join(first.schema.names)}",
         remedy=f"call one of them text_column: {', '.join(strings)}" if strings else "give a data set with text",
     )
-
-
-@contextmanager
-def _readable(spec: str) -> Iterator[None]:
-    """Turn what the readers raise into one sentence, and keep their notes off the terminal."""
-    import logging
-
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
-    from datasets.utils import logging as notes
-    from pyarrow import ArrowException
-
-    level = notes.get_verbosity()
-    notes.set_verbosity(logging.CRITICAL)
-    try:
-        yield
-    except DatasetNotFoundError as error:
-        raise DataError(
-            f"there is no data set {spec!r} on the hub, and no such file or folder",
-            remedy="check the spelling; a private one needs `hf auth login`",
-        ) from error
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ArrowException, DatasetsError) as error:
-        raise DataError(
-            f"data set {spec!r} cannot be read",
-            cause=first_line(chain(error)[-1]),
-            remedy="give parquet, json, jsonl or UTF-8 text files, whole and unchanged",
-        ) from error
-    finally:
-        notes.set_verbosity(level)

@@ -10,7 +10,6 @@ from torch import Generator, Tensor
 
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.cutter import Cutter
-from fxprune.distillation.losses import task_loss
 from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.optimizer import make_optimizer
 from fxprune.distillation.taps import Taps
@@ -126,7 +125,7 @@ class Distiller:
             for name, value in self.terms(student, teacher, batch).items():
                 sums["student"][name] = sums["student"].get(name, 0.0) + float(value) * share
             if self.objective.logits is not None and batch.labels is not None:
-                value = task_loss(self.terms.predictions(teacher, batch), batch.labels.flatten()[batch.labelled])
+                value = self.terms.task_of(self.teacher, teacher, batch)
                 sums["teacher"]["task"] = sums["teacher"].get("task", 0.0) + float(value) * share
         run_passes(self.student.traced, [DropoutMode(train=self.config.dropout)])
         return sums

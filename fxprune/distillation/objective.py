@@ -61,6 +61,12 @@ class Batch:
         assert self.labels is not None
         return torch.nonzero(self.labels.flatten() != IGNORED)[:, 0]
 
+    @property
+    def picked_labels(self) -> Tensor:
+        """Labels of those positions, (n,)."""
+        assert self.labels is not None
+        return self.labels.flatten()[self.labelled]
+
     def parts(self, rows: int | None) -> Iterator[tuple[Batch, float]]:
         """Yield parts of at most `rows` sequences, each with its share of the batch."""
         total = len(self.inputs["input_ids"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import TypeAlias
 
 import torch
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from fxprune.axes import Axis, Factor, resolve, units_of
 from fxprune.distillation.config import LossWeights
-from fxprune.distillation.losses import attention_loss, feature_loss, kl_loss, seen_by, similarity_loss, task_loss
+from fxprune.distillation.heads import Head, Predictions
+from fxprune.distillation.losses import attention_loss, feature_loss, seen_by, similarity_loss
 from fxprune.distillation.maps import FeatureMap
 from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
 from fxprune.errors import UsageError
+from fxprune.inference import output_values
 from fxprune.passes import ExposeTaps, PickPositions, run_passes
-from fxprune.passes.pick_positions import POSITIONS, picks_positions
+from fxprune.passes.pick_positions import POSITIONS, head_of, picks_positions
 from fxprune.student import Student
 from fxprune.traced import Traced
 
@@ -44,31 +47,30 @@ class Terms:
         weights: LossWeights,
         device: torch.device,
     ) -> None:
-        self.student, self.taps, self.objective, self.weights = student, taps, objective, weights
-        names = taps.nodes
+        self.teacher, self.student, self.taps = teacher, student, taps
+        self.objective, self.weights = objective, weights
+        self._source = _head_source(teacher, objective, taps)
+        names = tuple(dict.fromkeys([*taps.nodes, *([] if self._source is None else [self._source])]))
         expose = [ExposeTaps(names), *([] if objective.logits is None else [PickPositions(objective.logits)])]
         for graph in (teacher, student.traced):
             run_passes(graph, expose)
         self._picks = picks_positions(teacher)
+        assert self._picks == (self._source is not None)
         self._place = {name: i for i, name in enumerate(names)}
         features = (*taps.embedding, *taps.hidden)
         self.maps = {tap.node: FeatureMap(tap, _width(student, tap.axis), device) for tap in features}
 
     def run(self, model: Traced, batch: Batch) -> Outputs:
-        """Run one model with its taps; where its head could be told apart, only the labelled positions pass it."""
-        picked = {POSITIONS: batch.labelled} if self._picks else {}
+        """Run one model with its taps; a head that could be told apart is left out: `heads` runs it in chunks."""
+        picked = {POSITIONS: next(iter(batch.inputs.values())).new_empty(0, dtype=torch.int64)} if self._picks else {}
         outputs: Outputs = model(**batch.inputs, **picked)
         return outputs
 
     def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return every term that has a weight and a meaning for this model, unweighted."""
-        weights, terms = self.weights, {}
-        if self.objective.logits is not None and batch.labels is not None:
-            got = self.predictions(student, batch)
-            if weights.task:
-                terms["task"] = task_loss(got, batch.labels.flatten()[batch.labelled])
-            if weights.kl:
-                terms["kl"] = kl_loss(got, self.predictions(teacher, batch))
+        weights, terms = self.weights, dict[str, Tensor]()
+        if batch.labels is not None and (weights.task or weights.kl):
+            terms |= self._predictions(student, teacher, batch)
         if weights.task and self.objective.name == FEATURES and any(tap.output for tap in self.taps.hidden):
             terms["task"] = self._returned(student, teacher, batch)
         if weights.hidden and self.taps.hidden:
@@ -101,11 +103,31 @@ class Terms:
             terms.append(drawn / value.detach().norm().clamp_min(1e-12))
         return torch.stack(terms).sum()
 
-    def predictions(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Return the logits of the labelled positions, (positions, vocabulary)."""
+    def task_of(self, model: Traced, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return the task loss of one model alone."""
+        rows, words = self._rows(outputs, batch)
+        what = Predictions(head=self._head(model), labels_n=batch.picked_labels, teacher=None, words=words)
+        return what.losses(rows)[0]
+
+    def _predictions(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the logits at the labelled positions."""
+        rows, words = self._rows(student, batch)
+        heads = self._head(self.student.traced), self._head(self.teacher)
+        beside = (heads[1], self._rows(teacher, batch)[0]) if self.weights.kl else None
+        what = Predictions(head=heads[0], labels_n=batch.picked_labels, teacher=beside, words=words)
+        task, kl = what.losses(rows, task=self.weights.task, kl=self.weights.kl)
+        found = {"task": task, "kl": kl}
+        return {name: value for name, value in found.items() if getattr(self.weights, name)}
+
+    def _head(self, model: Traced) -> Head:
+        return Head.of(model) if self._picks else Head()
+
+    def _rows(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, int]:
+        """Return what goes into the head at the labelled positions, and how wide its logits are."""
         assert self.objective.logits is not None
         logits = outputs[0][self.objective.logits]
-        return logits if self._picks else logits.flatten(0, 1)[batch.labelled]
+        rows = logits if self._source is None else outputs[1][self._place[self._source]]
+        return rows.flatten(0, 1)[batch.labelled], logits.shape[-1]
 
     def _features(self, taps: tuple[FeatureTap, ...], student: Outputs, teacher: Outputs) -> Tensor:
         terms = []
@@ -155,6 +177,13 @@ class Terms:
             dense = len(units) if group is None else self.student.ledger.dense[group.name]
             place = (place[:, None] * dense + units).flatten()
         return place
+
+
+def _head_source(model: Traced, objective: Objective, taps: Taps) -> str | None:
+    """Return the value a head is computed from, where it can be told apart; a tapped value is not inside of it."""
+    head = [] if objective.logits is None else head_of(output_values(model)[objective.logits])
+    alone = list(takewhile(lambda step: step[0].name not in taps.nodes, head))
+    return alone[-1][1].name if alone else None
 
 
 def _width(student: Student, axis: Axis) -> int:

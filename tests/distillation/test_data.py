@@ -140,7 +140,7 @@ def test_without_network_a_hub_name_is_refused_at_once(monkeypatch: pytest.Monke
 
 def test_large_files_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = parquet(tmp_path / "a.parquet", body=[*ROWS, "", None])
-    monkeypatch.setattr(data_module, "_IN_MEMORY", 10)
+    monkeypatch.setattr(data_module, "IN_MEMORY", 10)
     train, held_out = text_dataset(path), text_dataset(path, split="held_out")
     assert isinstance(train, IterableDataset)
     rows = [[row["text"] for row in data] for data in (train, held_out)]
