@@ -24,6 +24,8 @@ from torch import Tensor
 from fxprune.distillation.config import DistillConfig, ScheduleConfig
 from fxprune.distillation.report import StepReport
 from fxprune.distillation.run import distill
+from fxprune.evaluation import metrics
+from fxprune.evaluation.similarity import embed
 from fxprune.inference import output_values
 from fxprune.sources import Source, load_model
 from fxprune.traced import Traced
@@ -39,26 +41,12 @@ def minilm() -> str:
     return str(Path(spec.origin).parent / "model")
 
 
-@torch.no_grad()
-def embed(model: Any, tokenizer: Any, texts: list[str]) -> Tensor:
-    """Return (texts, width): the last hidden state averaged over the tokens of each text."""
-    rows = []
-    for i in range(0, len(texts), 50):
-        encoded = tokenizer(texts[i : i + 50], padding=True, truncation=True, max_length=128, return_tensors="pt")
-        inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
-        hidden, mask = model(**inputs).last_hidden_state, inputs["attention_mask"][..., None]
-        rows.append((hidden * mask).sum(1) / mask.sum(1))
-    return torch.cat(rows)
-
-
 def spearman(model: Any, source: Source, rows: Any, weight: Tensor | None = None) -> float:
     """Return the rank correlation of cosine and human score; `weight` maps the features first."""
-    from scipy.stats import spearmanr
-
     left, right = (embed(model, source.tokenizer, list(rows[name])) for name in ("sentence1", "sentence2"))
     if weight is not None:
         left, right = left @ weight.T, right @ weight.T
-    return float(spearmanr(torch.cosine_similarity(left, right).numpy(), rows["label"]).statistic)
+    return metrics.spearman(rows["label"].to_numpy(), torch.cosine_similarity(left, right).numpy())
 
 
 def sts_rows(data: Path | None) -> Any:

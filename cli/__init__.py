@@ -6,7 +6,8 @@ import click
 
 from fxprune.cli.lazy import LazyGroup
 
-COMMANDS = {name: f"fxprune.cli.{name}" for name in ("distill", "prune", "inspect", "explain", "export", "bench")}
+_NAMES = ("distill", "prune", "evaluate", "inspect", "explain", "export", "bench")
+COMMANDS = {name: f"fxprune.cli.{name}" for name in _NAMES}
 
 
 @click.group(cls=LazyGroup, commands_in=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})

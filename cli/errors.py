@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 
 import click
 
-from fxprune.errors import DeployError, DistillError, FxpruneError, PassError, RuleError, VerifyError
+from fxprune.errors import DeployError, DistillError, EvaluationError, FxpruneError, PassError, RuleError, VerifyError
 
 CHECK_FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 # not of the user's making: a proof, an export, a training run or a pass that failed
-_FAILURES = (VerifyError, DeployError, DistillError, PassError, RuleError)
+_FAILURES = (VerifyError, DeployError, DistillError, EvaluationError, PassError, RuleError)
 
 
 def handled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,16 +7,30 @@ from fxprune.errors import FxpruneError
 
 if TYPE_CHECKING:
     from fxprune.api import analyse, capture, load, make_plan, prune
+    from fxprune.evaluation.run import evaluate
     from fxprune.groups import Group, Groups
     from fxprune.plan import Plan
 
-__all__ = ["FxpruneError", "Group", "Groups", "Plan", "analyse", "capture", "distill", "load", "make_plan", "prune"]
+__all__ = [
+    "FxpruneError",
+    "Group",
+    "Groups",
+    "Plan",
+    "analyse",
+    "capture",
+    "distill",
+    "evaluate",
+    "load",
+    "make_plan",
+    "prune",
+]
 __version__ = "0.1.0"
 
 # imported when asked for: the command line answers --help without waiting for torch
 _HOMES = {
     "analyse": "fxprune.api",
     "capture": "fxprune.api",
+    "evaluate": "fxprune.evaluation.run",
     "load": "fxprune.api",
     "make_plan": "fxprune.api",
     "prune": "fxprune.api",

@@ -88,6 +88,10 @@ class DistillError(FxpruneError):
     """A distillation run that cannot start or go on."""
 
 
+class EvaluationError(FxpruneError):
+    """A fine-tuning that failed."""
+
+
 class DeployError(FxpruneError):
     """An output that could not be written or does not match the model."""
 

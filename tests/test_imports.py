@@ -16,6 +16,7 @@ PACKAGES = {"fxprune": "fxprune", "passes": "fxprune.passes", "cli": "fxprune.cl
 # top to bottom; a module may import from its own layer and from those below, never from above
 LAYERS = [
     {"cli"},
+    {"evaluation"},
     {"deploy", "distillation", "demo", "recipes"},
     {"api", "planning"},
     {"student", "certificate", "origin", "sources", "examples", "classes", "hub", "schedule"},
@@ -62,6 +63,7 @@ LAYERS = [
 # inside a function, where the public API or a command reaches up to what it needs only now and then
 LAZY = {
     ("__init__", "distillation"),
+    ("__init__", "evaluation"),
     ("__init__", "api"),
     ("api", "deploy"),
     ("planning", "deploy"),
