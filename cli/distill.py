@@ -22,6 +22,8 @@ from fxprune.cli.errors import handled
 @click.option("--start", default=0.02, show_default=True, help="Fraction of the steps before the first cut.")
 @click.option("--end", default=0.5, show_default=True, help="Fraction of the steps by which the target is reached.")
 @click.option("--interval", type=opt.AT_LEAST_1, default=5, show_default=True, help="Steps between cuts.")
+@click.option("--rewrite-every", type=opt.AT_LEAST_0, help="Zero units, cut them at every n-th cut; 0: at the end.")
+@click.option("--revive/--no-revive", default=False, help="Zeroed units train on and may return before the next cut.")
 @click.option("--importance", default="sensitivity", show_default=True, help="Score of the units.")
 @click.option("--per-matrix", is_flag=True, help="Give every matrix the same say in the score of a unit.")
 @click.option("--loss-weight", "loss_weights", type=opt.LOSS_WEIGHT, multiple=True, help="As kl=0.5; may be repeated.")
@@ -37,6 +39,8 @@ def command(
     start: float,
     end: float,
     interval: int,
+    rewrite_every: int | None,
+    revive: bool,
     loss_weights: tuple[tuple[str, float], ...],
     text_column: str | None,
     latency: bool,
@@ -54,7 +58,9 @@ def command(
     from fxprune.distillation.config import LossWeights, ScheduleConfig
 
     config = DistillConfig(
-        schedule=ScheduleConfig(kind=schedule, start=start, end=end, interval=interval),
+        schedule=ScheduleConfig(
+            kind=schedule, start=start, end=end, interval=interval, rewrite_every=rewrite_every, revive=revive
+        ),
         loss=LossWeights(**dict(loss_weights)),
         **settings,
     )

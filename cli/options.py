@@ -70,7 +70,7 @@ class LossWeight(click.ParamType):
 
 
 COUNT, GRID, LOSS_WEIGHT = Count(), Grid(), LossWeight()
-AT_LEAST_1 = click.IntRange(min=1)
+AT_LEAST_1, AT_LEAST_0 = click.IntRange(min=1), click.IntRange(min=0)
 TARGET_EXAMPLE = "--target-params 25%"
 
 model_option = click.option("--model", help="Hub name, folder, .pt2, or 'demo'; may also stand without --model.")

@@ -6,27 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import SymInt
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
 from fxprune.axes import Axis, factors_of, resolve
 from fxprune.budget import Sizes
 from fxprune.calls import results_of
+from fxprune.contractions import products_of
 from fxprune.errors import AnalysisError
 from fxprune.groups import Groups
-from fxprune.inferred import Line, Use
-from fxprune.rules.notation import names_of
 from fxprune.sizes import Symbolic, symbol_values
-
-aten = torch.ops.aten
-ATTENTION = aten.scaled_dot_product_attention.default
-_SUMS = {aten.linear.default, aten.mm.default, aten.bmm.default, aten.matmul.default, aten.mv.default, aten.dot.default}
-_ADDED = {aten.addmm.default, aten.baddbmm.default}  # what is added stands before the two factors
-_CONVOLUTIONS = {
-    getattr(getattr(aten, f"conv{n}d"), overload) for n in (1, 2, 3) for overload in ("default", "padding")
-}
-_GROUPED = "transformers::grouped_mm_fallback"  # each row times the matrix of its expert
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,37 +62,6 @@ class FlopBudget:
     def narrowest(self, counts: Mapping[str, int]) -> float:
         """Return the fraction that stays of the axis that loses most."""
         return self.sizes.narrowest(self.products, counts)
-
-
-def products_of(use: Use) -> list[tuple[Axis, ...]]:
-    """Return the axes of each matrix product in one call: the size of their product is its multiply-accumulates."""
-    target = use.node.target
-    operands = [line for line in use.lines if line.source is not use.node]
-    result = use.lines[-1]
-    if target is ATTENTION:
-        keys = use.names.get("k", ())
-        return [(*operands[0].axes, keys), (*result.axes, keys)]
-    if target in _CONVOLUTIONS:
-        return [(*result.axes, *operands[1].axes[1:])]
-    if target in _SUMS or _name(use.node) == _GROUPED:
-        return [(*result.axes, *_summed(use, operands[:2], result))]
-    if target in _ADDED:
-        return [(*result.axes, *_summed(use, operands[-2:], result))]
-    if target is aten.einsum.default and len(operands) > 1:
-        return [(*result.axes, *_summed(use, operands, result))]
-    return []
-
-
-def _summed(use: Use, factors: list[Line], result: Line) -> list[Axis]:
-    """Return the axes that stand in several factors and not in the result."""
-    held = [dict.fromkeys(name for pattern in line.dims() for name in names_of(pattern)) for line in factors]
-    kept = {name for pattern in result.dims() for name in names_of(pattern)}
-    names = dict.fromkeys(name for names in held for name in names if name not in kept)
-    return [use.names.get(name, ()) for name in names if sum(name in names for names in held) > 1]
-
-
-def _name(node: Node) -> str:
-    return node.target.name() if isinstance(node.target, torch._ops.OpOverload) else ""
 
 
 def _symbols(traced: GraphModule, batch: int, length: int) -> dict[str, int]:

@@ -70,18 +70,19 @@ class Student:
         followers: Sequence[Callable[[Kept], None]] = (),
     ) -> dict[str, Tensor]:
         """Keep the `counts` best units of each group; groups that are that small already stay. Returns the masks."""
-        masks = self._best(counts, scores)
+        masks = self.best(counts, scores)
         self.cut(masks, optimizers, followers)
         return masks
 
-    def _best(self, counts: Mapping[str, int], scores: UnitScores) -> dict[str, Tensor]:
+    def best(self, counts: Mapping[str, int], scores: UnitScores) -> dict[str, Tensor]:
+        """Return masks that keep the `counts` best units of each group that has more."""
         due = {name: count for name, count in counts.items() if count < self.groups[name].size}
         return best_units(scores, due)
 
     def planned(self, counts: Mapping[str, int], scores: UnitScores) -> Plan:
         """Return the plan of what `cut_to` would do now, and cut nothing."""
         ledger = self.ledger.copy()
-        ledger.record(ledger.kept(self._best(counts, scores)))
+        ledger.record(ledger.kept(self.best(counts, scores)))
         return ledger.plan()
 
     def apply(self, plan: Plan) -> None:

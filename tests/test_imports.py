@@ -35,6 +35,8 @@ LAYERS = [
         "allocation",
         "budget",
         "flops",
+        "contractions",
+        "silencing",
         "options",
         "widths",
         "locks",

@@ -44,12 +44,17 @@ class ScheduleConfig:
         start: fraction of the steps before the first cut.
         end: fraction of the steps by which the target is reached.
         interval: steps between cuts.
+        rewrite_every: units to go are cut out at every n-th cut, and at the last; between, they are zeroed. 0: only
+            after the last step of the run. None: 1, or 5 with `revive`.
+        revive: zeroed units keep training, and are ranked with all others at the next cut (the paper's soft masks).
     """
 
     kind: ScheduleKind = "cubic"
     start: float = 0.02
     end: float = 0.5
     interval: int = 5
+    rewrite_every: int | None = None
+    revive: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ScheduleKind):
@@ -60,6 +65,18 @@ class ScheduleConfig:
             )
         if self.interval < 1:
             raise UsageError(f"an interval of {self.interval} steps is none", remedy="use at least 1")
+        if self.rewrites < 0:
+            raise UsageError(f"rewrite_every is {self.rewrites}", remedy="use 0 for once, after the last step")
+        if self.revive and self.rewrites == 1:
+            raise UsageError(
+                "units that are cut out at once cannot return: revive with rewrite_every 1",
+                remedy="use 2 or more, or 0 for one rewrite at the end",
+            )
+
+    @property
+    def rewrites(self) -> int:
+        """Every how many cuts the student is rewritten; 0: once, after the last step of the run."""
+        return (5 if self.revive else 1) if self.rewrite_every is None else self.rewrite_every
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

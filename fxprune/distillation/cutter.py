@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from fxprune.distillation.config import DistillConfig
 from fxprune.importance import weight_score
 from fxprune.schedule import counts_at, cubic, linear
+from fxprune.silencing import all_places, reviving_places, silence
 from fxprune.smoothing import smoothing_for
 from fxprune.student import Student
 from fxprune.unit_scores import UnitScorer
@@ -18,6 +21,9 @@ from fxprune.widths import Counts
 
 class Cutter:
     """Narrows a student as its schedule says.
+
+    Units to go are cut out at every step of the schedule, or (`rewrite_every`) zeroed in place until the next rewrite.
+    With `revive` the zeroed ones keep training, from one step of the schedule to the next, and all are ranked anew.
 
     Args:
         student: to be cut.
@@ -30,6 +36,8 @@ class Cutter:
         self.dense = {name: student.groups[name].size for name in final}
         self.scorer = UnitScorer(student.groups, per_matrix=config.per_matrix)
         self.scores = smoothing_for(config.importance, config.smoothing)
+        self.silent: dict[str, Tensor] = {}  # which units of now stay, where others are zeroed until the next rewrite
+        self._places = all_places(student.groups), reviving_places(student.groups)
 
     # ------------------------------------------------------------------ when
 
@@ -49,14 +57,21 @@ class Cutter:
         return way(step, start, end) if start < end else float(step < start)
 
     def due(self, step: int) -> bool:
-        """Tell whether the schedule cuts at `step`."""
+        """Tell whether the schedule asks for a smaller model at `step`."""
         start, end = self.span
         return step == end or (start <= step < end and (step - start) % self.config.schedule.interval == 0)
 
+    def rewrites(self, step: int) -> bool:
+        """Tell whether what is to go is cut out at `step`: every few steps of the schedule, and at its end."""
+        every, (start, end) = self.config.schedule.rewrites, self.span
+        if not every:
+            return step == self.config.max_steps
+        return step == end or (self.due(step) and ((step - start) // self.config.schedule.interval + 1) % every == 0)
+
     @property
     def was_cut(self) -> bool:
-        """Whether the student is narrower than its teacher."""
-        return any(self.student.groups[name].size < size for name, size in self.dense.items())
+        """Whether the student computes with fewer units than its teacher."""
+        return bool(self.silent) or any(self.student.groups[name].size < size for name, size in self.dense.items())
 
     # ------------------------------------------------------------------ what
 
@@ -66,10 +81,42 @@ class Cutter:
             self.scores.update(self.scorer(self.student.traced, weight_score(self.config.importance)))
 
     def cut(self, step: int, optimizer: Optimizer, followers: Sequence[Callable[[Kept], None]] = ()) -> bool:
-        """Cut if it is time to, with the state of `optimizer`; return whether anything was cut."""
-        if not self.due(step):
-            return False
+        """Do what the schedule asks for after the update of `step`; return whether units went.
+
+        Args:
+            step: from 1.
+            optimizer: its state is cut along.
+            followers: told what stays at each rewrite.
+        """
+        due = self.due(step)
+        masks = self._ranked(step) if due else self.silent
+        if self.rewrites(step):
+            self.student.cut(masks, (optimizer,), followers)
+            self.scores.cut(masks, self.student.groups.ragged)
+            self.silent = {}
+            return bool(masks)
+        self.silent = masks
+        if due or not self._trains_on(step):
+            self._silence(reviving=self._trains_on(step))
+        return due and bool(masks)
+
+    def _ranked(self, step: int) -> dict[str, Tensor]:
+        """Return which units of now stay; without revival, those that are zeroed do not come back."""
         counts = counts_at(self.left(step), self.dense, self.final)
-        masks = self.student.cut_to(counts, self.scores.value, (optimizer,), followers)
-        self.scores.cut(masks, self.student.groups.ragged)
-        return bool(masks)
+        scores = self.scores.value
+        if not self.config.schedule.revive:
+            scores = {name: _last(score, self.silent.get(name)) for name, score in scores.items()}
+        return self.student.best(counts, scores)
+
+    def _trains_on(self, step: int) -> bool:
+        """Tell whether zeroed units may return: until the schedule ends."""
+        return self.config.schedule.revive and step < self.span[1]
+
+    def _silence(self, *, reviving: bool) -> None:
+        kept = self.student.ledger.kept(self.silent)
+        silence(self.student.traced, self.student.groups, kept, self._places[reviving])
+
+
+def _last(score: Tensor, stays: Tensor | None) -> Tensor:
+    """Rank what does not stay below all others."""
+    return score if stays is None else torch.where(stays, score, score.min() - 1)

@@ -17,7 +17,7 @@ class StepReport:
         steps: of the whole run.
         params: of the student after the step.
         losses: the total and each term, unweighted, in nats (task, kl) or relative squared error (the others).
-        cut: whether the student was rewritten in this step.
+        cut: whether units went in this step: cut out, or zeroed until the next rewrite.
         ratio: fraction of the way to the target that the schedule asks for (1 = dense, 0 = target).
         tokens_per_second: of this step.
     """
