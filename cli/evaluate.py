@@ -13,8 +13,6 @@ from fxprune.cli.errors import handled
 from fxprune.evaluation.tasks import TASKS
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from fxprune.evaluation.result import Evaluation
 
 
@@ -60,7 +58,7 @@ def command(
     if as_json:
         click.echo(text)
     else:
-        render.out().print(_table(result))
+        _show(result)
 
 
 class _Steps:
@@ -80,14 +78,18 @@ class _Steps:
             render.say(f"seed {seed}  step {step}/{steps}  loss {loss:.3f}{wait}")
 
 
-def _table(result: Evaluation) -> Table:
+def _show(result: Evaluation) -> None:
     from rich.table import Table
 
+    from fxprune.cli import render
+
     rows = ", ".join(f"{count:,} {split}" for split, count in result.rows.items())
-    title = f"{result.model}: {result.task}, {result.parameters:,} parameters, {rows} rows"
-    table = Table(title=title, title_justify="left")
+    click.echo(f"{result.model} on {result.task}: {result.parameters:,} parameters, {rows} rows")
+    if result.fresh:
+        click.echo(f"drawn anew for each seed: {', '.join(result.fresh)}")
+    table = Table()
     for heading in ("metric", "median", "lowest", "highest", *(f"seed {run.seed}" for run in result.runs)):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for name, values in result.scores.items():
         table.add_row(name, *(f"{value:.4f}" for value in (result.median[name], *result.spread[name], *values)))
-    return table
+    render.out().print(table)
