@@ -74,6 +74,12 @@ def predict(model: nn.Module, examples: Examples, answer: Answer, collate: Colla
     return [value for value in found if value is not None]
 
 
+def in_bf16(model: nn.Module, device: torch.device) -> nn.Module:
+    """Make `model` multiply in bfloat16, forward and backward; its weights stay float32."""
+    model.forward = torch.autocast(device.type, torch.bfloat16)(model.forward)
+    return model
+
+
 def called(model: nn.Module, inputs: dict[str, Tensor]) -> Any:
     """Return the output of `model`.
 
