@@ -13,6 +13,8 @@ from fxprune.cli.errors import handled
 from fxprune.evaluation.tasks import TASKS
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from fxprune.evaluation.result import Evaluation
 
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
 @click.option("--train-rows", type=opt.AT_LEAST_1, help="Use as many, drawn at random.  [default: all]")
 @click.option("--validation-rows", type=opt.AT_LEAST_1, help="Use as many, drawn at random.  [default: all]")
 @click.option("--null-threshold", default=0.0, show_default=True, help="squad_v2: margin for no answer, in logits.")
-@click.option("--bf16", is_flag=True, help="Multiply in bfloat16: twice as fast where the processor has it.")
 @click.option("--output", type=opt.FILE, help="Write the result as JSON too.")
 @click.option("--overwrite", is_flag=True, help="Replace that file.")
 @opt.options(opt.device, opt.as_json)
@@ -59,7 +60,7 @@ def command(
     if as_json:
         click.echo(text)
     else:
-        _show(result)
+        render.out().print(_table(result))
 
 
 class _Steps:
@@ -79,18 +80,14 @@ class _Steps:
             render.say(f"seed {seed}  step {step}/{steps}  loss {loss:.3f}{wait}")
 
 
-def _show(result: Evaluation) -> None:
+def _table(result: Evaluation) -> Table:
     from rich.table import Table
 
-    from fxprune.cli import render
-
     rows = ", ".join(f"{count:,} {split}" for split, count in result.rows.items())
-    click.echo(f"{result.model} on {result.task}: {result.parameters:,} parameters, {rows} rows")
-    if result.fresh:
-        click.echo(f"drawn anew for each seed: {', '.join(result.fresh)}")
-    table = Table()
+    title = f"{result.model}: {result.task}, {result.parameters:,} parameters, {rows} rows"
+    table = Table(title=title, title_justify="left")
     for heading in ("metric", "median", "lowest", "highest", *(f"seed {run.seed}" for run in result.runs)):
         table.add_column(heading, justify="left" if heading == "metric" else "right")
     for name, values in result.scores.items():
         table.add_row(name, *(f"{value:.4f}" for value in (result.median[name], *result.spread[name], *values)))
-    render.out().print(table)
+    return table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,12 +11,14 @@ from fxprune.api import capture, prune
 from fxprune.cli import render
 from fxprune.cli.graphs import open_model
 from fxprune.cli.results import loss_rows, report, size_rows
+from fxprune.cli.snapshots import Family
 from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.data import DEFAULT_DATASET, check_dataset
 from fxprune.distillation.device import choose_device
 from fxprune.distillation.report import StepReport
 from fxprune.distillation.run import StartReport, distill
+from fxprune.distillation.waypoints import folder_name
 from fxprune.errors import DataError
 from fxprune.groups import feature_outputs
 from fxprune.hub import offline
@@ -64,6 +66,8 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
     source = load_model(model)
     tokenizer = load_tokenizer(source)
     examples = example_inputs(source.model, tokenizer)
+    job = {"command": "distill", "model": model, "dataset": dataset, "settings": asdict(config)}
+    family = Family(to.folder, tokenizer, to.latency, job)
     with render.StepProgress(config.max_steps) as progress:
 
         def on_step(step: StepReport) -> None:
@@ -78,17 +82,16 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
             text_column=text_column,
             on_start=_say_start,
             on_step=on_step,
+            on_snapshot=family.write,
         )
     facts = {
-        "command": "distill",
-        "model": model,
-        "dataset": dataset,
-        "settings": asdict(config),
+        **job,
         "params": {"teacher": result.teacher_params, "student": result.student_params},
         "objective": result.objective,
         "losses": result.held_out,
         "notes": list(result.notes),
         "seconds": result.seconds,
+        "snapshots": [str(to.folder / folder_name(size)) for size in config.snapshots],
     }
     outputs = write_outputs(
         result.student,
@@ -100,6 +103,10 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
         facts=facts,
         on_stage=_say_stage,
     )
+    family.finish(config.snapshots, outputs)
+    if family.written and not to.as_json:
+        render.out().print(family.table())
+    outputs = replace(outputs, failures={**outputs.failures, **family.failures()})
     rows = size_rows(result.teacher_params, result.student_params, outputs)
     report(facts, outputs, [*rows, *loss_rows(result.objective, result.held_out)], as_json=to.as_json)
 

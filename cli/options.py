@@ -34,6 +34,20 @@ class Count(click.ParamType):
         return str(value)
 
 
+class Counts(click.ParamType):
+    """``65M,30M,15M``: several numbers of parameters."""
+
+    name = "count,count,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the texts, once they can be read."""
+        return (
+            tuple(COUNT.convert(text, param, ctx) for text in str(value).split(","))
+            if isinstance(value, str)
+            else value
+        )
+
+
 class Grid(click.ParamType):
     """``1x32,1x128,8x128``: batch x length."""
 
@@ -69,7 +83,7 @@ class LossWeight(click.ParamType):
             self.fail(f"{value!r} has no number; write it as {term}=0.5", param, ctx)
 
 
-COUNT, GRID, LOSS_WEIGHT = Count(), Grid(), LossWeight()
+COUNT, COUNTS, GRID, LOSS_WEIGHT = Count(), Counts(), Grid(), LossWeight()
 AT_LEAST_1, AT_LEAST_0 = click.IntRange(min=1), click.IntRange(min=0)
 TARGET_EXAMPLE = "--target-params 25%"
 
@@ -143,11 +157,16 @@ recipe = click.option(
 
 
 def chosen_target() -> dict[str, Any]:
-    """Return the one target of the call; what stands on the command line goes before a recipe."""
+    """Return the one target of the call; what stands on the command line goes before a recipe.
+
+    Without a target it is the last snapshot.
+    """
     ctx = click.get_current_context()
     names = ("target_params", "target_ratio")
     given = {name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     chosen = {name: value for name, value in ctx.params.items() if name in (given or names)}
+    if not any(chosen.values()) and ctx.params.get("snapshots"):
+        chosen = {"target_params": ctx.params["snapshots"][-1]}
     check_one_of({f"--{name.replace('_', '-')}": chosen.get(name) for name in names}, TARGET_EXAMPLE)
     return {name: chosen.get(name) for name in names}
 

@@ -8,7 +8,7 @@ from fxprune.budget import Budget, Cost, parse_count
 from fxprune.errors import PlanError, UsageError
 from fxprune.groups import Groups
 from fxprune.locks import locked_groups
-from fxprune.widths import Component, Constraints, Counts, components
+from fxprune.widths import Component, Constraints, Counts, above, components
 
 __all__ = ["TOLERANCE", "Budget", "Cost", "parse_count", "solve", "uniform"]
 
@@ -48,6 +48,7 @@ def solve(
     constraints: Constraints | None = None,
     *,
     thin_heads: bool = True,
+    floor: Counts | None = None,
 ) -> Counts:
     """Find the uniform allocation that costs at most `target`, and as near to it as whole units allow.
 
@@ -57,6 +58,7 @@ def solve(
         target: number of these.
         constraints: what the model class demands, if the result must load as one.
         thin_heads: in an axis of heads x dims, narrow the dims first.
+        floor: no group gets narrower than here.
     Raises:
         PlanError: the target is larger than the model, or smaller than the smallest reachable one (which is named).
     """
@@ -70,6 +72,7 @@ def solve(
     found: list[Counts] = []
     for drop_heads in (False, True):
         parts = components(groups, constraints or Constraints(), thin_heads=thin_heads, drop_heads=drop_heads)
+        parts = above(parts, floor) if floor else parts
         _check_reachable(budget, groups, parts, target, constraints)
         chosen = _filled(budget, parts, _below(budget, parts, target), target)
         found.append(_counts(parts, chosen))

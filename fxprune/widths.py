@@ -19,7 +19,7 @@ from fxprune.groups import Group, Groups
 from fxprune.locks import leaf_products, locked_groups
 from fxprune.options import Counts, Options, OptionSolver, Table
 
-__all__ = ["AxisOf", "Component", "Constraints", "Counts", "components"]
+__all__ = ["AxisOf", "Component", "Constraints", "Counts", "above", "components"]
 
 AxisOf: TypeAlias = tuple[str, int]  # (tensor, dimension)
 
@@ -94,6 +94,21 @@ def components(
             table = tuple(solver.table())
             tables[solver.key] = tables.setdefault(table, table)
         found.append(Component(tuple(names), Options(tables[solver.key], [v.names for v in solver.variables])))
+    return found
+
+
+def above(parts: Iterable[Component], floor: Mapping[str, int]) -> list[Component]:
+    """Leave out the options that are narrower in some group than `floor`."""
+    shared: dict[object, Table] = {}
+    found = []
+    for part in parts:
+        options = part.options
+        least = tuple(max(floor.get(name, 0) for name in names) for names in options.names)
+        key = (id(options.table), least)
+        if key not in shared:
+            fits = (row for row in options.table if all(n >= low for n, low in zip(row[1], least, strict=True)))
+            shared[key] = tuple(fits)
+        found.append(Component(part.groups, Options(shared[key], options.names)))
     return found
 
 

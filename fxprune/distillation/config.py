@@ -47,6 +47,7 @@ class ScheduleConfig:
         rewrite_every: units to go are cut out at every n-th cut, and at the last; between, they are zeroed. 0: only
             after the last step of the run. None: 1, or 5 with `revive`.
         revive: zeroed units keep training, and are ranked with all others at the next cut (the paper's soft masks).
+        rest: fraction of the steps a student is trained at each snapshot before it goes on.
     """
 
     kind: ScheduleKind = "cubic"
@@ -55,6 +56,7 @@ class ScheduleConfig:
     interval: int = 5
     rewrite_every: int | None = None
     revive: bool = False
+    rest: float = 0.05
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ScheduleKind):
@@ -63,6 +65,8 @@ class ScheduleConfig:
             raise UsageError(
                 f"the schedule ends at {self.end} before it starts at {self.start}", remedy="use 0 <= start < end <= 1"
             )
+        if not 0.0 <= self.rest < 1.0:
+            raise UsageError(f"a rest of {self.rest} is no fraction of the steps", remedy="use 0.05")
         if self.interval < 1:
             raise UsageError(f"an interval of {self.interval} steps is none", remedy="use at least 1")
         if self.rewrites < 0:
@@ -86,6 +90,7 @@ class DistillConfig:
     Attributes:
         target_params: ``"15M"``, 14500000 or ``"25%"``; or
         target_ratio: fraction of every matrix axis that stays, in (0, 1], as the paper's models are given.
+        snapshots: sizes on the way, as parameters or ``"50%"``, at which the student is handed out too.
         max_steps: optimizer steps.
         batch_size: sequences a step.
         micro_batch: sequences at a time, where not all of a step fit into memory; None: all.
@@ -109,6 +114,7 @@ class DistillConfig:
 
     target_params: int | str | None = None
     target_ratio: float | None = None
+    snapshots: tuple[int | str, ...] = ()
     max_steps: int = 200
     batch_size: int = 16
     micro_batch: int | None = None
@@ -137,6 +143,7 @@ class DistillConfig:
             raise UsageError("give one of target_params and target_ratio", remedy='for example target_params="25%"')
         if self.target_ratio is not None and not 0.0 < self.target_ratio <= 1.0:
             raise UsageError(f"the target ratio {self.target_ratio} is not in (0, 1]", remedy="0.5 halves every axis")
+        self._check_snapshots()
         for name in ("max_steps", "batch_size", "micro_batch", "length", "held_out_batches"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use at least 1")
@@ -158,3 +165,22 @@ class DistillConfig:
             raise UsageError(unknown_name("packing", self.packing, get_args(Packing)))
         if self.importance not in OVER_TIME:
             raise UsageError(unknown_name("score", self.importance, OVER_TIME))
+
+    @property
+    def rest(self) -> int:
+        """Steps a student is trained at each snapshot before it goes on: at least what lies between two cuts."""
+        return max(self.schedule.interval, round(self.schedule.rest * self.max_steps))
+
+    def _check_snapshots(self) -> None:
+        if self.snapshots and not self.schedule.rewrites:
+            raise UsageError(
+                "a student that is only rewritten after the last step has no snapshots on the way",
+                remedy="leave out rewrite_every 0, or the snapshots",
+            )
+        way = round(self.schedule.end * self.max_steps) if self.schedule.kind != "one-shot" else self.schedule.interval
+        if self.snapshots and way + len(self.snapshots) * (self.rest + 1) > self.max_steps:
+            raise UsageError(
+                f"{len(self.snapshots)} snapshots do not fit into {self.max_steps} steps",
+                cause=f"the schedule takes {way}, and each snapshot rests for {self.rest}",
+                remedy="use more steps, an earlier end or a shorter rest",
+            )

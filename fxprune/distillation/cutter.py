@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from fxprune.distillation.config import DistillConfig
+from fxprune.distillation.waypoints import Way, Waypoint
 from fxprune.importance import weight_score
-from fxprune.schedule import counts_at, cubic, linear
+from fxprune.schedule import cubic, linear
 from fxprune.silencing import all_places, reviving_places, silence
 from fxprune.smoothing import smoothing_for
 from fxprune.student import Student
@@ -29,11 +30,18 @@ class Cutter:
         student: to be cut.
         final: units each group has at the end.
         config: settings.
+        waypoints: sizes to rest at on the way, largest first.
     """
 
-    def __init__(self, student: Student, final: Counts, config: DistillConfig) -> None:
+    def __init__(
+        self, student: Student, final: Counts, config: DistillConfig, waypoints: Sequence[Waypoint] = ()
+    ) -> None:
         self.student, self.final, self.config = student, final, config
         self.dense = {name: student.groups[name].size for name in final}
+        self.way = Way(self.dense, final, waypoints)
+        self.stop: Waypoint | None = None  # where the student rests, or rested last
+        self.rests_until = 0
+        self.arrived = False
         self.scorer = UnitScorer(student.groups, per_matrix=config.per_matrix)
         self.scores = smoothing_for(config.importance, config.smoothing)
         self.silent: dict[str, Tensor] = {}  # which units of now stay, where others are zeroed until the next rewrite
@@ -51,22 +59,30 @@ class Cutter:
         return start, max(start, min(round(schedule.end * steps), steps))
 
     def left(self, step: int) -> float:
-        """Return what is left of the way to the target: 1 dense, 0 there."""
+        """Return what is left of the way to the target, by the schedule: 1 dense, 0 there."""
         start, end = self.span
         way = linear if self.config.schedule.kind == "linear" else cubic
         return way(step, start, end) if start < end else float(step < start)
 
     def due(self, step: int) -> bool:
-        """Tell whether the schedule asks for a smaller model at `step`."""
+        """Tell whether the schedule cuts at `step`: a rest at a waypoint puts off what is due."""
         start, end = self.span
-        return step == end or (start <= step < end and (step - start) % self.config.schedule.interval == 0)
+        if self.arrived or step <= self.rests_until:
+            return False
+        late = step > end and self.stop is not None
+        return step == end or late or (start <= step < end and (step - start) % self.config.schedule.interval == 0)
 
     def rewrites(self, step: int) -> bool:
-        """Tell whether what is to go is cut out at `step`: every few steps of the schedule, and at its end."""
-        every, (start, end) = self.config.schedule.rewrites, self.span
+        """Tell whether what is to go is cut out at `step`: every few cuts, at waypoints and at the end."""
+        every, (start, _), left = self.config.schedule.rewrites, self.span, self.left(step)
         if not every:
             return step == self.config.max_steps
-        return step == end or (self.due(step) and ((step - start) // self.config.schedule.interval + 1) % every == 0)
+        nth = (step - start) // self.config.schedule.interval + 1
+        return self.due(step) and (left == 0.0 or self.way.stops(left) or nth % every == 0)
+
+    def rested(self, step: int) -> Waypoint | None:
+        """Return the waypoint at which the student has rested long enough after `step`."""
+        return self.stop if step == self.rests_until else None
 
     @property
     def was_cut(self) -> bool:
@@ -77,7 +93,7 @@ class Cutter:
 
     def observe(self, step: int) -> None:
         """Score the units on the gradients of this step, while there are cuts to come."""
-        if step <= self.span[1]:
+        if not self.arrived:
             self.scores.update(self.scorer(self.student.traced, weight_score(self.config.importance)))
 
     def cut(self, step: int, optimizer: Optimizer, followers: Sequence[Callable[[Kept], None]] = ()) -> bool:
@@ -88,29 +104,38 @@ class Cutter:
             optimizer: its state is cut along.
             followers: told what stays at each rewrite.
         """
-        due = self.due(step)
-        masks = self._ranked(step) if due else self.silent
-        if self.rewrites(step):
+        due, rewrites = self.due(step), self.rewrites(step)
+        masks = self._ranked(self._advance(step)) if due else self.silent
+        if rewrites:
             self.student.cut(masks, (optimizer,), followers)
             self.scores.cut(masks, self.student.groups.ragged)
             self.silent = {}
             return bool(masks)
         self.silent = masks
-        if due or not self._trains_on(step):
-            self._silence(reviving=self._trains_on(step))
+        if due or not self._trains_on():
+            self._silence(reviving=self._trains_on())
         return due and bool(masks)
 
-    def _ranked(self, step: int) -> dict[str, Tensor]:
+    def _advance(self, step: int) -> float:
+        """Return what of the way is left after a cut at `step`, which ends at the next waypoint."""
+        left = self.left(step)
+        self.stop = self.way.next_stop(left)
+        if self.stop is not None:
+            left, self.rests_until = self.stop.left, step + self.config.rest
+        self.arrived = left == 0.0
+        return left
+
+    def _ranked(self, left: float) -> dict[str, Tensor]:
         """Return which units of now stay; without revival, those that are zeroed do not come back."""
-        counts = counts_at(self.left(step), self.dense, self.final)
+        counts = self.way.counts(left)
         scores = self.scores.value
         if not self.config.schedule.revive:
             scores = {name: _last(score, self.silent.get(name)) for name, score in scores.items()}
         return self.student.best(counts, scores)
 
-    def _trains_on(self, step: int) -> bool:
-        """Tell whether zeroed units may return: until the schedule ends."""
-        return self.config.schedule.revive and step < self.span[1]
+    def _trains_on(self) -> bool:
+        """Tell whether zeroed units may return: until the target is reached."""
+        return self.config.schedule.revive and not self.arrived
 
     def _silence(self, *, reviving: bool) -> None:
         kept = self.student.ledger.kept(self.silent)

@@ -34,7 +34,7 @@ def finished(distiller: Distiller, examples: Mapping[str, Tensor]) -> Traced:
     return slim
 
 
-def snapshot(distiller: Distiller) -> Traced:
+def handed_out(distiller: Distiller) -> Traced:
     """Return a copy of the student as it is now; the run goes on."""
     student = distiller.student
     refresh_shapes(student.traced, student.groups)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from accelerate import Accelerator
@@ -14,6 +14,7 @@ from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.optimizer import make_optimizer
 from fxprune.distillation.taps import Taps
 from fxprune.distillation.terms import Terms
+from fxprune.distillation.waypoints import Waypoint
 from fxprune.errors import DistillError
 from fxprune.passes import DropoutMode, run_passes
 from fxprune.student import Student
@@ -32,6 +33,7 @@ class Distiller:
         final: units each group has at the end.
         config: settings.
         accelerator: device and backward.
+        waypoints: sizes to rest at on the way, largest first.
         starts_equal: whether the student computes what its teacher does until it is cut.
     """
 
@@ -45,11 +47,12 @@ class Distiller:
         config: DistillConfig,
         accelerator: Accelerator,
         *,
+        waypoints: Sequence[Waypoint] = (),
         starts_equal: bool = True,
     ) -> None:
         self.teacher, self.student, self.objective = teacher, student, objective
         self.config, self.accelerator = config, accelerator
-        self.cutter = Cutter(student, final, config)
+        self.cutter = Cutter(student, final, config, waypoints)
         self.terms = Terms(teacher, student, taps, objective, config.loss, accelerator.device)
         run_passes(teacher, [DropoutMode(train=False)])
         run_passes(student.traced, [DropoutMode(train=config.dropout)])

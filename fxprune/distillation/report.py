@@ -32,6 +32,25 @@ class StepReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The student at one size on the way.
+
+    Attributes:
+        name: of its size, fit for a folder.
+        step: after which it was looked at.
+        params: of it.
+        student: a copy; the run goes on with its own. None once it is written.
+        held_out: as in `DistillResult`.
+    """
+
+    name: str
+    step: int
+    params: int
+    student: Traced | None
+    held_out: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DistillResult:
     """A finished run.
 

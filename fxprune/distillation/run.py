@@ -16,13 +16,14 @@ from fxprune import api
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.device import choose_device, move
 from fxprune.distillation.feeding import feed
-from fxprune.distillation.finishing import finished
+from fxprune.distillation.finishing import finished, handed_out
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport, notes_on
 from fxprune.distillation.objective import FEATURES, Batch, find_objective
 from fxprune.distillation.preflight import check_fits, check_float32
-from fxprune.distillation.report import DistillResult, StepReport
+from fxprune.distillation.report import DistillResult, Snapshot, StepReport
 from fxprune.distillation.taps import find_taps
+from fxprune.distillation.waypoints import find_waypoints
 from fxprune.errors import UsageError
 from fxprune.groups import byproducts, feature_outputs
 from fxprune.student import Student
@@ -42,6 +43,7 @@ def distill(
     text_column: str | None = None,
     on_start: Callable[[StartReport], None] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
+    on_snapshot: Callable[[Snapshot], None] | None = None,
 ) -> DistillResult:
     """Narrow a text model step by step while it learns from its dense self.
 
@@ -54,6 +56,7 @@ def distill(
         text_column: of the data set, where it has several.
         on_start: called once the target is known to be reachable, before the first step.
         on_step: called after each step.
+        on_snapshot: called at each of `config.snapshots` on the way, once the student has rested there.
     Raises:
         UsageError, DataError, CaptureError, PlanError: before anything is trained.
         DistillError: a loss stopped being a number.
@@ -67,6 +70,8 @@ def distill(
     for step in run.steps():
         if on_step is not None:
             on_step(step)
+        if on_snapshot is not None and (taken := run.snapshot(step)) is not None:
+            on_snapshot(taken)
     return run.result()
 
 
@@ -106,6 +111,7 @@ def prepare(
         traced, free_outputs=feature_outputs(traced) if objective.name == FEATURES else byproducts(traced)
     )
     final = api.counts_for(student, ratio=config.target_ratio, target_params=config.target_params, limits=limits)
+    waypoints = find_waypoints(config.snapshots, student, final, limits)
     held_out, batches = feed(dataset, tokenizer, objective, config, text_column)
     check_fits(teacher, held_out[0])
     taps = find_taps(traced, student.groups, student.free_outputs)
@@ -118,7 +124,15 @@ def prepare(
         notes=notes_on(objective, student, taps, config),
     )
     distiller = Distiller(
-        teacher, student, taps, objective, final, config, accelerator, starts_equal=edit_student is None
+        teacher,
+        student,
+        taps,
+        objective,
+        final,
+        config,
+        accelerator,
+        waypoints=waypoints,
+        starts_equal=edit_student is None,
     )
     return Run(distiller, batches, [batch.to(accelerator.device) for batch in held_out], start, examples)
 
@@ -165,6 +179,19 @@ class Run:
             cut=cut,
             ratio=left,
             tokens_per_second=batch.inputs["input_ids"].numel() / (time.monotonic() - began),
+        )
+
+    def snapshot(self, step: StepReport) -> Snapshot | None:
+        """Return the student as it is after `step`, if it has rested at a waypoint; the run goes on."""
+        waypoint = self.distiller.cutter.rested(step.step)
+        if waypoint is None:
+            return None
+        return Snapshot(
+            name=waypoint.name,
+            step=step.step,
+            params=step.params,
+            student=handed_out(self.distiller),
+            held_out=self.distiller.evaluate(self.held_out),
         )
 
     def result(self) -> DistillResult:

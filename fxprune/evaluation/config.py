@@ -24,8 +24,6 @@ class EvaluationConfig:
         train_rows, validation_rows: use as many rows, drawn alike for all models and seeds; None: all.
         weight_decay: of matrices.
         null_threshold: in SQuAD 2.0, how much better "no answer" must score than the best answer to be chosen.
-        bf16: multiply in bfloat16 (weights, sums and losses stay float32): about twice as fast where the processor
-            has it.
         device: cpu, cuda or auto.
     """
 
@@ -39,7 +37,6 @@ class EvaluationConfig:
     validation_rows: int | None = None
     weight_decay: float = 0.01
     null_threshold: float = 0.0
-    bf16: bool = False
     device: str = "auto"
 
     def __post_init__(self) -> None:

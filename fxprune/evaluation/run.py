@@ -11,7 +11,6 @@ from fxprune.distillation.device import choose_device
 from fxprune.errors import UsageError
 from fxprune.evaluation.config import EvaluationConfig
 from fxprune.evaluation.data import TRAIN, read_splits, sample
-from fxprune.evaluation.finetune import in_bf16
 from fxprune.evaluation.heads import check_tokenizer, features, fitting_length, opened
 from fxprune.evaluation.result import Evaluation, SeedScores
 from fxprune.evaluation.similarity import similarity
@@ -107,8 +106,6 @@ def _trained(setting: Setting, tables: Tables) -> _Done:
 
 def _as_it_is(setting: Setting, tables: Tables) -> _Done:
     began, model = perf_counter(), features(setting.source).to(setting.device)
-    if setting.config.bf16:
-        in_bf16(model, setting.device)
     (rows,) = tables.values()
     recipe, tokenizer = setting.recipe, setting.source.tokenizer
     scores = similarity(model, tokenizer, rows, length=recipe.length, batch=recipe.batch_size)
