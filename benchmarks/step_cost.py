@@ -23,7 +23,6 @@ from typing import Any
 import click
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
-from accelerate import Accelerator
 from common import Case, Machine, Spread, alternate, console, kept, ratio, table
 from torch import Tensor, nn
 from transformers import BertConfig, BertForMaskedLM
@@ -32,6 +31,7 @@ from fxprune import api
 from fxprune.distillation.config import DistillConfig, LossWeights
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.objective import MASKED, Batch, Objective
+from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.taps import find_taps
 from fxprune.groups import byproducts
 from fxprune.importance import random_score
@@ -70,7 +70,7 @@ class FxpruneSteps:
         taps = find_taps(traced, student.groups, student.free_outputs)
         objective = Objective(MASKED, 0, tuple(self.batch.inputs))
         config = DistillConfig(target_params=self.target, max_steps=10_000, loss=weights)
-        distiller = Distiller(self.teacher, student, taps, objective, final, config, Accelerator(cpu=True))
+        distiller = Distiller(self.teacher, student, taps, objective, final, config, Ranks.join(torch.device("cpu")))
         distiller.cutter.scores.update(distiller.cutter.scorer(traced, random_score))
         distiller._cut(0.0)
         return distiller

@@ -29,6 +29,7 @@ from fxprune.cli.errors import handled
 @click.option("--per-matrix", is_flag=True, help="Give every matrix the same say in the score of a unit.")
 @click.option("--loss-weight", "loss_weights", type=opt.LOSS_WEIGHT, multiple=True, help="As kl=0.5; may be repeated.")
 @click.option("--text-column", help="Column to read, where the data set has several.")
+@click.option("--timeout", default=600.0, show_default=True, help="Seconds a process waits for the others of a run.")
 @opt.options(opt.device, opt.seed, opt.verify, opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled
 def command(

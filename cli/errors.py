@@ -18,6 +18,11 @@ CHECK_FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 _FAILURES = (VerifyError, DeployError, DistillError, EvaluationError, PassError, RuleError)
 
 
+def process_index() -> int:
+    """Return the number of this process among those a launcher started; 0 without one."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def handled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Print an `FxpruneError` as it stands, without a traceback, and exit with its code."""
 
@@ -47,8 +52,15 @@ def handled(function: Callable[..., Any]) -> Callable[..., Any]:
 def fail(error: FxpruneError, *, as_json: bool = False) -> NoReturn:
     """Say what went wrong on stderr (and as JSON on stdout, if asked) and exit."""
     kind = type(error).__name__
+    if process_index():  # the first process tells all of it
+        click.echo(f"process {process_index()}: {kind}: {error.message}", err=True)
+        sys.exit(_code(error))
     click.echo(f"{kind}: {error}", err=True)
     if as_json:
         fields = {"error": kind, "message": error.message, "remedy": error.remedy}
         click.echo(json.dumps({**fields, "cause": str(error.cause) if error.cause else None}))
-    sys.exit(CHECK_FAILED if isinstance(error, _FAILURES) else WRONG_USE)
+    sys.exit(_code(error))
+
+
+def _code(error: FxpruneError) -> int:
+    return CHECK_FAILED if isinstance(error, _FAILURES) else WRONG_USE

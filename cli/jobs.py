@@ -9,6 +9,7 @@ import torch
 
 from fxprune.api import capture, prune
 from fxprune.cli import render
+from fxprune.cli.errors import process_index
 from fxprune.cli.graphs import open_model
 from fxprune.cli.results import loss_rows, report, size_rows
 from fxprune.cli.snapshots import Family
@@ -16,7 +17,8 @@ from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.data import DEFAULT_DATASET, check_dataset
 from fxprune.distillation.device import choose_device
-from fxprune.distillation.report import StepReport
+from fxprune.distillation.ranks import Ranks
+from fxprune.distillation.report import Snapshot, StepReport
 from fxprune.distillation.run import StartReport, distill
 from fxprune.distillation.waypoints import folder_name
 from fxprune.errors import DataError
@@ -57,9 +59,12 @@ class Cut:
 
 
 def distill_job(model: str, dataset: str | None, config: DistillConfig, text_column: str | None, to: Target) -> None:
-    """Distil, write everything, and print the comparison."""
-    check_output(to.folder, to.overwrite, source=model)
-    choose_device(config.device)
+    """Distil, write everything, and print the comparison; of several processes, the first one does."""
+    if process_index() == 0:
+        check_output(to.folder, to.overwrite, source=model)
+    else:
+        render.hush()
+    device = choose_device(config.device)
     dataset = dataset or _default_dataset()
     check_dataset(dataset, text_column=text_column)
     render.say(f"loading {model}")
@@ -68,6 +73,7 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
     examples = example_inputs(source.model, tokenizer)
     job = {"command": "distill", "model": model, "dataset": dataset, "settings": asdict(config)}
     family = Family(to.folder, tokenizer, to.latency, job)
+    ranks = Ranks.join(device, config.timeout)
     with render.StepProgress(config.max_steps) as progress:
 
         def on_step(step: StepReport) -> None:
@@ -80,10 +86,14 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
             config,
             examples=examples,
             text_column=text_column,
+            ranks=ranks,
             on_start=_say_start,
             on_step=on_step,
-            on_snapshot=family.write,
+            on_snapshot=family.write if ranks.main else _leave_it,
         )
+    if not ranks.main:
+        ranks.wait()
+        return
     facts = {
         **job,
         "params": {"teacher": result.teacher_params, "student": result.student_params},
@@ -108,6 +118,7 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
         render.out().print(family.table())
     outputs = replace(outputs, failures={**outputs.failures, **family.failures()})
     rows = size_rows(result.teacher_params, result.student_params, outputs)
+    ranks.wait()
     report(facts, outputs, [*rows, *loss_rows(result.objective, result.held_out)], as_json=to.as_json)
 
 
@@ -142,6 +153,10 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         on_stage=_say_stage,
     )
     report(facts, outputs, size_rows(dense, left, outputs), as_json=to.as_json)
+
+
+def _leave_it(snapshot: Snapshot) -> None:
+    """The first process writes it."""
 
 
 def _default_dataset() -> str:

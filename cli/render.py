@@ -25,6 +25,11 @@ def out() -> Console:
     return Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
+def hush() -> None:
+    """Tell nothing more on stderr: another process does."""
+    ERR.quiet = True
+
+
 def say(text: str) -> None:
     """Tell on stderr what is being done."""
     ERR.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -41,6 +41,11 @@ class Plan:
         """Return group name -> number of kept units."""
         return {entry.name: entry.count for entry in self.groups.values()}
 
+    @property
+    def digest(self) -> str:
+        """Hash of all of it: equal for equal plans alone."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
     def apply(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Slice dense weights: the result is the state of the slim model.
 

@@ -26,6 +26,11 @@ class Smoothed:
         """What units are ranked by."""
         return self.mean
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that is kept, in an order that depends on the names alone."""
+        return [self.mean[name] for name in sorted(self.mean)]
+
     def update(self, scores: UnitScores) -> UnitScores:
         """Add one step's scores; return what units are ranked by."""
         _lerp(self.mean, scores, self.beta)
@@ -58,6 +63,11 @@ class Platon(Smoothed):
     def value(self) -> UnitScores:
         """What units are ranked by."""
         return {name: mean * self.spread[name] for name, mean in self.mean.items()}
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """All that is kept, in an order that depends on the names alone."""
+        return [*super().tensors, *(self.spread[name] for name in sorted(self.spread))]
 
     def update(self, scores: UnitScores) -> UnitScores:
         """Add one step's scores; return what units are ranked by."""

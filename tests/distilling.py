@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterator
 
 import torch
-from accelerate import Accelerator
 from models import _BERT as BERT
 from models import ALL, Inputs, _hugging
 from remembering import captured
@@ -17,6 +16,7 @@ from fxprune import api
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.loop import Distiller, generator_for
 from fxprune.distillation.objective import Batch, find_objective
+from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.taps import find_taps
 from fxprune.groups import byproducts, feature_outputs
 from fxprune.student import Student
@@ -47,7 +47,7 @@ def distiller(name: str, **options: object) -> Distiller:
     teacher = copy.deepcopy(dense).requires_grad_(False)
     taps = find_taps(dense, student.groups, free)
     torch.manual_seed(config.seed)
-    return Distiller(teacher, student, taps, objective, final, config, Accelerator(cpu=True))
+    return Distiller(teacher, student, taps, objective, final, config, Ranks.join(torch.device("cpu")))
 
 
 def words(name: str) -> object:

@@ -107,6 +107,7 @@ class DistillConfig:
         held_out_batches: batches of held-out text the losses before and after are measured on.
         seed: of data order, masks and dropout.
         device: cpu, cuda or auto.
+        timeout: seconds a process waits for the others of the run.
         loadable: widths must be expressible by a config of the model's class.
         dropout: whether the student trains with the dropout of its model.
         verify: prove the result.
@@ -132,6 +133,7 @@ class DistillConfig:
     held_out_batches: int = 8
     seed: int = 0
     device: str = "auto"
+    timeout: float = 600.0
     loadable: bool = True
     dropout: bool = False
     verify: bool = False
@@ -153,6 +155,8 @@ class DistillConfig:
             raise UsageError(f"the mask probability {self.mask_probability} is not between 0 and 1", remedy="use 0.15")
         if not self.learning_rate > 0.0:
             raise UsageError(f"the learning rate {self.learning_rate} is not positive", remedy="use 1e-3")
+        if not self.timeout > 0.0:
+            raise UsageError(f"timeout is {self.timeout}", remedy="use 600: seconds to wait for another process")
         if not self.clip > 0.0:
             raise UsageError(f"clip is {self.clip}", remedy="use 1.0: the largest norm of a gradient")
         for name in ("table_rate", "weight_decay"):

@@ -10,13 +10,22 @@ from fxprune.distillation.data import text_dataset
 from fxprune.distillation.loop import generator_for
 from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.packing import fixed_batches, packed_batches
+from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.sentences import fixed_sentence_batches, sentence_batches
 
 
 def feed(
-    dataset: str, tokenizer: Any, objective: Objective, config: DistillConfig, text_column: str | None
+    dataset: str,
+    tokenizer: Any,
+    objective: Objective,
+    config: DistillConfig,
+    text_column: str | None,
+    ranks: Ranks | None = None,
 ) -> tuple[list[Batch], Iterator[Batch]]:
-    """Return held-out batches (masked once, the same for every run) and the endless training batches."""
+    """Return held-out batches (masked once, the same for every run) and the endless training batches.
+
+    All are whole and the same in every process.
+    """
     fixed = generator_for(0)
     first, endless = (
         (fixed_sentence_batches, sentence_batches)
@@ -31,7 +40,8 @@ def feed(
         n=config.held_out_batches,
     )
     rows = text_dataset(dataset, split="train", seed=config.seed, text_column=text_column)
-    packed = endless(rows, tokenizer, length=config.length, batch_size=config.batch_size, seed=config.seed)
+    shape = {"length": config.length, "batch_size": config.batch_size}
+    packed = endless(rows, tokenizer, **shape, seed=config.seed, ranks=ranks)
     masks = generator_for(config.seed)
     return (
         [objective.prepare(batch, tokenizer, fixed, config.mask_probability) for batch in held_out],

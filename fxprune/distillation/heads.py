@@ -62,12 +62,14 @@ class Predictions:
         labels_n: word or class of each position.
         teacher: its head and what goes in, (n, d); None: there is no KL.
         words: v.
+        count: positions the mean is over: more than n, where these are a part of a batch. None: n.
     """
 
     head: Head
     labels_n: Tensor
     teacher: tuple[Head, Tensor] | None
     words: int
+    count: int | None = None
 
     def losses(self, rows_nd: Tensor, *, task: float = 1.0, kl: float = 1.0) -> tuple[Tensor, Tensor]:
         """Return (task, KL): mean cross-entropy and mean KL(teacher || student) in nats; 0 without positions.
@@ -113,7 +115,7 @@ class _Losses(torch.autograd.Function):
 
 def _pass(what: Predictions, rows: Tensor, weights: tuple[float, float] | None) -> tuple[Tensor, list[Tensor]]:
     """Return both losses, and the gradients of their weighted sum for `rows` and the weights of the head."""
-    n = max(len(what.labels_n), 1)
+    n = max(len(what.labels_n) if what.count is None else what.count, 1)
     sums = torch.zeros(2, device=rows.device)
     grads = [] if weights is None else [torch.zeros_like(tensor) for tensor in (rows, *what.head.weights)]
     for chunk in what.chunks():

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
-from accelerate import Accelerator
 from torch import Generator, Tensor
+from torch.nn.utils import clip_grads_with_norm_
 
+from fxprune.distillation.accumulation import Accumulator, check_finite, gradient_norm
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.cutter import Cutter
-from fxprune.distillation.objective import FEATURES, Batch, Objective
+from fxprune.distillation.objective import FEATURES, Batch, Objective, parts_of_one
 from fxprune.distillation.optimizer import make_optimizer
+from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.taps import Taps
 from fxprune.distillation.terms import Terms
 from fxprune.distillation.waypoints import Waypoint
-from fxprune.errors import DistillError
 from fxprune.passes import DropoutMode, run_passes
 from fxprune.student import Student
 from fxprune.traced import Traced
@@ -32,7 +33,7 @@ class Distiller:
         objective: of both.
         final: units each group has at the end.
         config: settings.
-        accelerator: device and backward.
+        ranks: the processes of the run, and their device.
         waypoints: sizes to rest at on the way, largest first.
         starts_equal: whether the student computes what its teacher does until it is cut.
     """
@@ -45,15 +46,16 @@ class Distiller:
         objective: Objective,
         final: Counts,
         config: DistillConfig,
-        accelerator: Accelerator,
+        ranks: Ranks,
         *,
         waypoints: Sequence[Waypoint] = (),
         starts_equal: bool = True,
     ) -> None:
         self.teacher, self.student, self.objective = teacher, student, objective
-        self.config, self.accelerator = config, accelerator
+        self.config, self.ranks = config, ranks
         self.cutter = Cutter(student, final, config, waypoints)
-        self.terms = Terms(teacher, student, taps, objective, config.loss, accelerator.device)
+        self.terms = Terms(teacher, student, taps, objective, config.loss, ranks.device)
+        self.accumulate = Accumulator(teacher, student.traced, self.terms, self.ranks)
         run_passes(teacher, [DropoutMode(train=False)])
         run_passes(student.traced, [DropoutMode(train=config.dropout)])
         self.optimizer = make_optimizer(student.traced, config)
@@ -64,34 +66,33 @@ class Distiller:
 
     def step(self, batch: Batch) -> tuple[dict[str, float], bool, float]:
         """Train on one batch; cut if the schedule says so. Returns (losses, whether cut, what is left of the way)."""
-        losses: dict[str, float] = {}
-        for part, share in batch.parts(self.config.micro_batch):
-            for name, value in self._accumulate(part, share).items():
-                losses[name] = losses.get(name, 0.0) + share * value
-        self.cutter.observe(self.done + 1)
-        self._update()
-        cut = self.cutter.cut(self.done + 1, self.optimizer, [each.cut for each in self.terms.maps.values()])
+        step = self.done + 1
+        losses = self._losses(batch)
+        norm = gradient_norm(self.student.traced.parameters(), step)
+        for feature_map in self.terms.maps.values():
+            feature_map.keep()
+        self.cutter.observe(step)
+        self._update(norm)
+        cut = self._cut(step)
         if self.cutter.was_cut and (cut or self.done % self.config.schedule.interval == 0):
             for feature_map in self.terms.maps.values():
-                feature_map.refit()
+                feature_map.refit(self.ranks.add)
         self.done += 1
         return losses, cut, self.cutter.left(self.done)
 
-    def _accumulate(self, batch: Batch, share: float) -> dict[str, float]:
-        """Add `share` of the gradient of one part of a batch; return its losses."""
-        with torch.no_grad():
-            teacher = self.terms.run(self.teacher, batch)
-        student = self.terms.run(self.student.traced, batch)
-        terms = self.terms(student, teacher, batch)
-        total = self.terms.total(terms)
-        self._check(total, terms)
+    def _losses(self, batch: Batch) -> dict[str, float]:
+        """Leave the gradient of the batch in the student; return the losses."""
+        if self.terms.scales is None:
+            self.terms.measure(self.teacher, batch.parts(self.config.micro_batch))
         # a student that still equals its teacher has no gradient yet
-        self.accelerator.backward((self.terms.probe(student) if self._is_equal() else total) * share)
-        return {"total": float(total.detach()), **{name: float(value.detach()) for name, value in terms.items()}}
+        probe = self.config.seed * 1_000_003 + self.done if self._is_equal() else None
+        losses = self.accumulate(batch, self.config.micro_batch, probe)
+        check_finite(losses, self.done + 1)
+        return losses
 
-    def _update(self) -> None:
+    def _update(self, norm: Tensor) -> None:
         if not self._is_equal():
-            self.accelerator.clip_grad_norm_(self.student.traced.parameters(), self.config.clip)
+            clip_grads_with_norm_(self.student.traced.parameters(), self.config.clip, norm)
             rate = self._rate(self.done + 1)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
@@ -103,35 +104,42 @@ class Distiller:
         steps, warm = self.config.max_steps, max(1, round(self.config.warmup * self.config.max_steps))
         return self.config.learning_rate * min(step / warm, (steps + 1 - step) / max(steps + 1 - warm, 1))
 
+    def _cut(self, step: int) -> bool:
+        """Cut if it is time to: by the same scores in every process, and to the same student."""
+        if self.cutter.due(step):
+            self.ranks.average(self.cutter.scores.tensors)
+        cut = self.cutter.cut(step, self.optimizer, [each.cut for each in self.terms.maps.values()])
+        if cut and self.ranks.count > 1:
+            self.ranks.check_same("what to cut", self.student.plan.digest, step)
+        return cut
+
     def _is_equal(self) -> bool:
         """Tell whether all losses are zero still; a task with labels is never at zero."""
         return self.objective.name == FEATURES and self.starts_equal and not self.cutter.was_cut
 
-    def _check(self, total: Tensor, terms: Mapping[str, Tensor]) -> None:
-        if not bool(torch.isfinite(total)):
-            bad = next((name for name, value in terms.items() if not bool(torch.isfinite(value))), "total")
-            raise DistillError(
-                f"the {bad} loss is {float(total.detach())} at step {self.done + 1}", remedy="lower --learning-rate"
-            )
-
     # ------------------------------------------------------------------ evaluation
 
     @torch.no_grad()
-    def evaluate(self, batches: list[Batch]) -> dict[str, dict[str, float]]:
+    def evaluate(self, batches: Sequence[Batch]) -> dict[str, dict[str, float]]:
         """Return the mean of every term on held-out batches, for the teacher and the student."""
-        sums: dict[str, dict[str, float]] = {"teacher": {}, "student": {}}
+        sums: dict[str, float] = {}
         run_passes(self.student.traced, [DropoutMode(train=False)])
-        rows = sum(len(batch.inputs["input_ids"]) for batch in batches)
-        for batch in batches:
-            share = len(batch.inputs["input_ids"]) / rows  # the last one may be smaller
-            teacher, student = self.terms.run(self.teacher, batch), self.terms.run(self.student.traced, batch)
-            for name, value in self.terms(student, teacher, batch).items():
-                sums["student"][name] = sums["student"].get(name, 0.0) + float(value) * share
-            if self.objective.logits is not None and batch.labels is not None:
-                value = self.terms.task_of(self.teacher, teacher, batch)
-                sums["teacher"]["task"] = sums["teacher"].get("task", 0.0) + float(value) * share
+        for batch in self.ranks.every(parts_of_one(batches)):
+            for (who, name), value in self._held_out(batch.to(self.ranks.device)).items():
+                sums[f"{who} {name}"] = sums.get(f"{who} {name}", 0.0) + value
         run_passes(self.student.traced, [DropoutMode(train=self.config.dropout)])
-        return sums
+        found: dict[str, dict[str, float]] = {"teacher": {}, "student": {}}
+        for key, value in self.ranks.total(sums).items():
+            who, name = key.split()
+            found[who][name] = value
+        return found
+
+    def _held_out(self, batch: Batch) -> dict[tuple[str, str], float]:
+        teacher, student = self.terms.run(self.teacher, batch), self.terms.run(self.student.traced, batch)
+        found = {("student", name): float(v) for name, v in self.terms(student, teacher, batch).items()}
+        if self.objective.logits is not None and batch.labels is not None:
+            found["teacher", "task"] = float(self.terms.task_of(self.teacher, teacher, batch))
+        return found
 
 
 def generator_for(seed: int) -> Generator:

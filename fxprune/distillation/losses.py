@@ -28,15 +28,17 @@ def kl_loss(student_nv: Tensor, teacher_nv: Tensor) -> Tensor:
     return F.kl_div(student, teacher, log_target=True, reduction="sum") / max(len(student), 1)
 
 
-def feature_loss(mapped: Tensor, teacher: Tensor) -> Tensor:
+def feature_loss(mapped: Tensor, teacher: Tensor, variance: Tensor | None = None) -> Tensor:
     """Return the squared error relative to the teacher's variance: 0 is equal, 1 no better than the mean.
 
     Args:
         mapped: student features in the teacher's width, (..., d).
         teacher: (..., d).
+        variance: of the teacher; within these features by default.
     """
-    flat = teacher.flatten(0, -2)
-    variance = (flat - flat.mean(0)).square().mean() if len(flat) > 1 else flat.square().mean()
+    if variance is None:
+        flat = teacher.flatten(0, -2)
+        variance = (flat - flat.mean(0)).square().mean() if len(flat) > 1 else flat.square().mean()
     return (mapped - teacher).square().mean() / variance.clamp_min(1e-12)
 
 
@@ -68,6 +70,7 @@ def attention_loss(
     scale: float,
     seen: Tensor | None,
     head_of: Tensor,
+    powers_h: Tensor | None = None,
 ) -> Tensor:
     """Return the squared error of attention scores relative to the teacher's variance, over positions that are seen.
 
@@ -77,21 +80,33 @@ def attention_loss(
         student: queries and keys, (b, h', s, e') and (b, h', k, e').
         teacher: likewise (b, h, s, e).
         scale: of the scores; pinned, so the same in both.
-        seen: bool, broadcastable to (b, h, s, k); None if every key is seen.
+        seen: bool, broadcastable to (b, h', s, k); None if every key is seen.
         head_of: (h',) the teacher's head each student head was.
+        powers_h: mean square of the teacher's centred scores by head; of these sequences by default.
     """
-    query, key = teacher[0][:, head_of], teacher[1][:, head_of]
-    wanted = _centred(query @ key.transpose(-1, -2) * scale, seen)
-    got = _centred(student[0] @ student[1].transpose(-1, -2) * scale, seen)
-    return (got - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
+    wanted = centred_scores((teacher[0][:, head_of], teacher[1][:, head_of]), scale, seen)
+    got = centred_scores(student, scale, seen)
+    if powers_h is None:
+        return (got - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
+    error_b = (got - wanted).square().flatten(1).sum(1)  # a mean of means: what a sequence counts, depends on no other
+    return (error_b / _seen_scores(seen, wanted)).mean() / powers_h[head_of].mean().clamp_min(1e-12)
 
 
-def _centred(scores_bhsk: Tensor, seen: Tensor | None) -> Tensor:
+def centred_scores(pair: tuple[Tensor, Tensor], scale: float, seen: Tensor | None) -> Tensor:
+    """Return the attention scores (b, h, s, k) of queries and keys, with mean 0 over the keys that are seen."""
+    scores_bhsk = pair[0] @ pair[1].transpose(-1, -2) * scale
     if seen is None:
         return scores_bhsk - scores_bhsk.mean(-1, keepdim=True)
     count = seen.sum(-1, keepdim=True).clamp_min(1)
     mean = (scores_bhsk * seen).sum(-1, keepdim=True) / count
     return (scores_bhsk - mean) * seen
+
+
+def _seen_scores(seen: Tensor | None, scores_bhsk: Tensor) -> Tensor | int:
+    """Return how many scores of each sequence are seen."""
+    if seen is None:
+        return scores_bhsk[0].numel()
+    return seen.expand(scores_bhsk.shape).flatten(1).sum(1).clamp_min(1)
 
 
 def seen_by(mask: Tensor | None, causal: bool, query: Tensor, key: Tensor) -> Tensor | None:

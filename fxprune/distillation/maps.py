@@ -6,6 +6,8 @@ is known exactly: it solves a least-squares problem whose sums the training batc
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,7 @@ class FeatureMap:
         self.weight = torch.eye(width, device=device)
         self.inner = torch.zeros(width, width, device=device)  # sum of s s^T
         self.cross = torch.zeros(width, width, device=device)  # sum of t s^T
+        self._new: tuple[Tensor, Tensor] | None = None  # sums of the step that is not over
 
     def __call__(self, student: Tensor) -> Tensor:
         """Map (..., student width) to (..., teacher width)."""
@@ -32,22 +35,43 @@ class FeatureMap:
 
     @torch.no_grad()
     def observe(self, student: Tensor, teacher: Tensor) -> None:
-        """Add one batch of features, (..., student width) and (..., teacher width), to the sums."""
-        s, t = student.flatten(0, -2), teacher.flatten(0, -2)
-        self.inner.mul_(MEMORY).addmm_(s.T, s)
-        self.cross.mul_(MEMORY).addmm_(t.T, s)
+        """Add features of a part of a batch, (..., student width) and (..., teacher width), to the sums of the step."""
+        s, t = student.flatten(0, -2).float(), teacher.flatten(0, -2).float()
+        if self._new is None:
+            self._new = (s.T @ s, t.T @ s)
+        else:
+            self._new[0].addmm_(s.T, s)
+            self._new[1].addmm_(t.T, s)
+
+    def keep(self) -> None:
+        """End a step: what it showed is added to what earlier ones did."""
+        self.inner.mul_(MEMORY)
+        self.cross.mul_(MEMORY)
+        if self._new is not None:
+            self.inner.add_(self._new[0])
+            self.cross.add_(self._new[1])
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop what the step showed: it is begun again."""
+        self._new = None
 
     @torch.no_grad()
-    def refit(self) -> None:
+    def refit(self, total: Callable[[list[Tensor]], None] = lambda sums: None) -> None:
         """Solve ``min_W |W s - t|^2 + ridge |W - W_before|^2`` over the observed features.
 
         The penalty pulls towards the map of before, not towards zero: directions the few last batches do not
         show keep what earlier ones taught.
+
+        Args:
+            total: adds up sums over processes, in place; each has seen its own sequences.
         """
         width = len(self.inner)
-        damping = RIDGE * self.inner.diagonal().mean().clamp_min(1e-12)
-        left = self.inner + damping * torch.eye(width, device=self.inner.device)
-        right = self.cross + damping * self.weight
+        sums = [self.inner.clone(), self.cross.clone()]
+        total(sums)
+        damping = RIDGE * sums[0].diagonal().mean().clamp_min(1e-12)
+        left = sums[0] + damping * torch.eye(width, device=self.inner.device)
+        right = sums[1] + damping * self.weight
         self.weight = torch.linalg.solve(left, right.T).T.contiguous()
 
     def cut(self, kept: Kept) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -49,11 +49,45 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """What a part knows of the batch it belongs to: a mean over the batch is a sum over its parts."""
+
+    rows: int
+    labelled: int
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """Inputs by name, and labels (batch, length) with -100 where there is none."""
+    """Inputs by name, and labels (batch, length) with -100 where there is none.
+
+    Attributes:
+        inputs: each with one row a sequence.
+        labels: likewise; None without a task.
+        of: the batch it is a part of; None: it is whole.
+        first: place of its first row there.
+    """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor | None
+    of: Whole | None = None
+    first: int = 0
+
+    @property
+    def whole(self) -> Whole:
+        """The batch it is a part of, or itself."""
+        if self.of is not None:
+            return self.of
+        return Whole(self.rows, 0 if self.labels is None else int((self.labels != IGNORED).sum()))
+
+    @property
+    def rows(self) -> int:
+        """Sequences in it."""
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def share(self) -> float:
+        """Its sequences, as a fraction of the whole."""
+        return self.rows / self.whole.rows
 
     @property
     def labelled(self) -> Tensor:
@@ -67,21 +101,31 @@ class Batch:
         assert self.labels is not None
         return self.labels.flatten()[self.labelled]
 
-    def parts(self, rows: int | None) -> Iterator[tuple[Batch, float]]:
-        """Yield parts of at most `rows` sequences, each with its share of the batch."""
-        total = len(self.inputs["input_ids"])
-        for i in range(0, total, rows or total):
-            part = slice(i, i + (rows or total))
-            inputs = {name: tensor[part] for name, tensor in self.inputs.items()}
-            labels = None if self.labels is None else self.labels[part]
-            yield Batch(inputs, labels), len(inputs["input_ids"]) / total
+    def part(self, first: int, last: int) -> Batch:
+        """Return the rows from `first` to before `last`."""
+        inputs = {name: tensor[first:last] for name, tensor in self.inputs.items()}
+        labels = None if self.labels is None else self.labels[first:last]
+        return Batch(inputs, labels, self.whole, self.first + first)
+
+    def parts(self, rows: int | None) -> Iterator[Batch]:
+        """Yield parts of at most `rows` sequences; none if there is no sequence."""
+        for first in range(0, self.rows, rows or max(self.rows, 1)):
+            yield self.part(first, first + (rows or self.rows))
 
     def to(self, device: torch.device) -> Batch:
         """Move to a device."""
-        return Batch(
-            {name: tensor.to(device) for name, tensor in self.inputs.items()},
-            None if self.labels is None else self.labels.to(device),
+        return replace(
+            self,
+            inputs={name: tensor.to(device) for name, tensor in self.inputs.items()},
+            labels=None if self.labels is None else self.labels.to(device),
         )
+
+
+def parts_of_one(batches: Sequence[Batch]) -> list[Batch]:
+    """Return several batches as parts of a single one, whose rows may differ in length: their means become its mean."""
+    wholes = [batch.whole for batch in batches]
+    whole = Whole(sum(each.rows for each in wholes), sum(each.labelled for each in wholes))
+    return [replace(batch, of=whole) for batch in batches]
 
 
 def find_objective(gm: GraphModule, tokenizer: Any) -> Objective:

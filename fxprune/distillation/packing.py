@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fxprune.distillation.tokenising import encoded
 from fxprune.errors import DataError
 
 if TYPE_CHECKING:
@@ -14,14 +15,15 @@ if TYPE_CHECKING:
 
     from torch import Generator, Tensor
 
-DOCUMENTS = 256  # tokenised and shuffled together: enough to mix, few enough to start at once
+    from fxprune.distillation.ranks import Ranks
+
 _BUFFER = 1024  # documents a stream is shuffled in
 _IGNORED = -100  # label of a position that takes no part in the loss
 _MASKED, _RANDOM = 0.8, 0.1  # of the chosen tokens; the rest stays (Devlin et al. 2019, arXiv:1810.04805)
 
 
 def packed_batches(
-    dataset: Any, tokenizer: Any, *, length: int, batch_size: int, seed: int = 0
+    dataset: Any, tokenizer: Any, *, length: int, batch_size: int, seed: int = 0, ranks: Ranks | None = None
 ) -> Iterator[dict[str, Tensor]]:
     """Yield batches without end: documents joined and cut to blocks of `length` tokens, shuffled anew each epoch.
 
@@ -33,12 +35,13 @@ def packed_batches(
         length: tokens in a block, special tokens included.
         batch_size: blocks in a batch.
         seed: of the shuffling.
+        ranks: processes that share the work of tokenising; each gets all batches.
     Returns:
         Dictionaries of ``input_ids`` and ``attention_mask`` (all ones), each (batch_size, length), int64.
     Raises:
         DataError: the data set has not one full block, or `length` leaves no room for text.
     """
-    yield from _batches(_endless(dataset, tokenizer, length, seed), batch_size)
+    yield from _batches(_endless(dataset, tokenizer, length, seed, ranks), batch_size)
 
 
 def fixed_batches(dataset: Any, tokenizer: Any, *, length: int, batch_size: int, n: int) -> list[dict[str, Tensor]]:
@@ -108,13 +111,13 @@ class SpecialTokens:
         return room
 
 
-def _endless(dataset: Any, tokenizer: Any, length: int, seed: int) -> Iterator[list[int]]:
+def _endless(dataset: Any, tokenizer: Any, length: int, seed: int, ranks: Ranks | None) -> Iterator[list[int]]:
     frame = SpecialTokens.of(tokenizer)
     room = frame.room(length)
     for epoch in count():
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         block = None
-        for block in _blocks(shuffled(dataset, seed + epoch), tokenizer, frame, room, generator):
+        for block in _blocks(shuffled(dataset, seed + epoch), tokenizer, frame, room, generator, ranks):
             yield block
         if block is None:
             raise _too_small(length)
@@ -128,14 +131,21 @@ def shuffled(dataset: Any, seed: int) -> Any:
 
 
 def _blocks(
-    dataset: Any, tokenizer: Any, frame: SpecialTokens, room: int, generator: Generator | None
+    dataset: Any,
+    tokenizer: Any,
+    frame: SpecialTokens,
+    room: int,
+    generator: Generator | None,
+    ranks: Ranks | None = None,
 ) -> Iterator[list[int]]:
     """Yield the blocks of one epoch; what is left at its end and fills no block is dropped."""
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+
     rest: list[int] = []
-    for documents in dataset.iter(batch_size=DOCUMENTS):
-        texts = [text for text in documents["text"] if text]
-        encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        for tokens in encoded:
+    for documents in encoded(dataset, encode, ranks):
+        for tokens in documents:
             rest += tokens + frame.between
         full = len(rest) // room
         order = range(full) if generator is None else torch.randperm(full, generator=generator).tolist()

@@ -22,6 +22,16 @@ def check_float32(model: nn.Module) -> None:
             )
 
 
+def check_shares(batch_size: int, processes: int) -> None:
+    """Raise UsageError if a process would have nothing to do."""
+    if batch_size < processes:
+        raise UsageError(
+            f"a batch of {batch_size} sequences is too small for {processes} processes",
+            cause="--batch-size counts the sequences of a step in all processes together",
+            remedy="raise --batch-size, or start fewer processes",
+        )
+
+
 def check_fits(teacher: Traced, batch: Batch) -> None:
     """Let the teacher read two rows, on the CPU: elsewhere an index out of range ends the process."""
     ids = batch.inputs["input_ids"]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
@@ -20,15 +19,17 @@ from fxprune.distillation.finishing import finished, handed_out
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport, notes_on
 from fxprune.distillation.objective import FEATURES, Batch, find_objective
-from fxprune.distillation.preflight import check_fits, check_float32
+from fxprune.distillation.preflight import check_fits, check_float32, check_shares
+from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.report import DistillResult, Snapshot, StepReport
 from fxprune.distillation.taps import find_taps
 from fxprune.distillation.waypoints import find_waypoints
-from fxprune.errors import UsageError
 from fxprune.groups import byproducts, feature_outputs
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
+
+_MEASURED = 2  # held-out batches the scales of the losses are measured on
 
 __all__ = ["Run", "StartReport", "distill", "prepare"]
 
@@ -41,6 +42,7 @@ def distill(
     *,
     examples: Mapping[str, Tensor] | None = None,
     text_column: str | None = None,
+    ranks: Ranks | None = None,
     on_start: Callable[[StartReport], None] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     on_snapshot: Callable[[Snapshot], None] | None = None,
@@ -54,17 +56,19 @@ def distill(
         config: settings.
         examples: inputs to capture the model with; drawn from its config by default.
         text_column: of the data set, where it has several.
+        ranks: the processes of the run, where the caller has joined them already. All of them call this, with the
+            same arguments; each step is one of all together, and each returns the same result.
         on_start: called once the target is known to be reachable, before the first step.
         on_step: called after each step.
         on_snapshot: called at each of `config.snapshots` on the way, once the student has rested there.
     Raises:
         UsageError, DataError, CaptureError, PlanError: before anything is trained.
-        DistillError: a loss stopped being a number.
+        DistillError: a loss or gradient stopped being a number, or another process stopped.
         VerifyError: with ``verify``, a proof failed.
     Source:
         Liang et al. 2023, HomoDistil, arXiv:2302.09632.
     """
-    run = prepare(model, tokenizer, dataset, config, examples=examples, text_column=text_column)
+    run = prepare(model, tokenizer, dataset, config, examples=examples, text_column=text_column, ranks=ranks)
     if on_start is not None:
         on_start(run.start)
     for step in run.steps():
@@ -72,6 +76,7 @@ def distill(
             on_step(step)
         if on_snapshot is not None and (taken := run.snapshot(step)) is not None:
             on_snapshot(taken)
+            run.distiller.ranks.wait()
     return run.result()
 
 
@@ -83,6 +88,7 @@ def prepare(
     *,
     examples: Mapping[str, Tensor] | None = None,
     text_column: str | None = None,
+    ranks: Ranks | None = None,
     edit_student: Callable[[Traced], None] | None = None,
 ) -> Run:
     """Do everything that comes before the first step; arguments and errors are those of `distill`.
@@ -91,12 +97,10 @@ def prepare(
         edit_student: changes the copy of the teacher the student starts from, such as leaving out layers or drawing
             new weights; nodes that stay keep their names.
     """
-    device = choose_device(config.device)
-    accelerator = Accelerator(cpu=device.type == "cpu")
-    if accelerator.num_processes > 1:
-        raise UsageError("several processes are not supported yet", remedy="run one process")
     check_float32(model)
-    set_seed(config.seed)
+    ranks = ranks or Ranks.join(choose_device(config.device), config.timeout)
+    check_shares(config.batch_size, ranks.count)
+    set_seed(config.seed, device_specific=config.dropout)  # without dropout, processes draw the same
     if examples is None:
         from fxprune.sources import example_inputs
 
@@ -112,11 +116,11 @@ def prepare(
     )
     final = api.counts_for(student, ratio=config.target_ratio, target_params=config.target_params, limits=limits)
     waypoints = find_waypoints(config.snapshots, student, final, limits)
-    held_out, batches = feed(dataset, tokenizer, objective, config, text_column)
+    held_out, batches = feed(dataset, tokenizer, objective, config, text_column, ranks)
     check_fits(teacher, held_out[0])
     taps = find_taps(traced, student.groups, student.free_outputs)
     for graph in (teacher, traced):
-        move(graph, accelerator.device)
+        move(graph, ranks.device)
     start = StartReport(
         teacher_params=teacher.num_parameters(),
         student_params=student.budget.parameters(final),
@@ -130,11 +134,12 @@ def prepare(
         objective,
         final,
         config,
-        accelerator,
+        ranks,
         waypoints=waypoints,
         starts_equal=edit_student is None,
     )
-    return Run(distiller, batches, [batch.to(accelerator.device) for batch in held_out], start, examples)
+    distiller.terms.measure(teacher, (part for b in held_out[:_MEASURED] for part in b.parts(config.micro_batch)))
+    return Run(distiller, batches, held_out, start, examples)
 
 
 @dataclass(slots=True)
@@ -144,7 +149,7 @@ class Run:
     Attributes:
         distiller: what changes from step to step.
         batches: to train on, without end.
-        held_out: batches the result is measured on, on the device.
+        held_out: batches the result is measured on.
         start: what was known before the first step.
         examples: inputs the model was captured with.
     """
@@ -168,7 +173,7 @@ class Run:
             yield report
 
     def _step(self, step: int) -> StepReport:
-        batch = next(self.batches).to(self.distiller.accelerator.device)
+        batch = next(self.batches)
         began = time.monotonic()
         losses, cut, left = self.distiller.step(batch)
         return StepReport(

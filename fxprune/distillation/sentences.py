@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fxprune.distillation.packing import DOCUMENTS, SpecialTokens, batch_of, shuffled
+from fxprune.distillation.packing import SpecialTokens, batch_of, shuffled
+from fxprune.distillation.tokenising import encoded
 from fxprune.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from torch import Tensor
+
+    from fxprune.distillation.ranks import Ranks
 
 _END = re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])|\n+")  # noqa: RUF001  full-width marks
 _SHORTEST = 4  # tokens of text; less is a title or the rest of an abbreviation
@@ -34,7 +37,7 @@ def sentences_of(text: str) -> list[str]:
 
 
 def sentence_batches(
-    dataset: Any, tokenizer: Any, *, length: int, batch_size: int, seed: int = 0
+    dataset: Any, tokenizer: Any, *, length: int, batch_size: int, seed: int = 0, ranks: Ranks | None = None
 ) -> Iterator[dict[str, Tensor]]:
     """Yield batches of whole sentences without end, shuffled anew each epoch.
 
@@ -44,6 +47,7 @@ def sentence_batches(
         length: most tokens of a sentence, special tokens included; what is longer is cut.
         batch_size: sentences a batch, were they all of that length.
         seed: of the shuffling.
+        ranks: processes that share the work of tokenising; each gets all batches.
     Returns:
         Dictionaries of ``input_ids`` and ``attention_mask`` (all ones), (sentences, tokens), int64.
     Raises:
@@ -54,7 +58,7 @@ def sentence_batches(
     for epoch in count():
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         row = None
-        for row in _encoded(shuffled(dataset, seed + epoch), tokenizer, length, generator):
+        for row in _encoded(shuffled(dataset, seed + epoch), tokenizer, length, generator, ranks):
             batch = waiting.setdefault(len(row), [])
             batch.append(row)
             if len(batch) * len(row) >= batch_size * length:
@@ -87,16 +91,22 @@ def fixed_sentence_batches(
     return [batch_of(found) for found in islice(most, n)]
 
 
-def _encoded(dataset: Any, tokenizer: Any, length: int, generator: torch.Generator | None) -> Iterator[list[int]]:
+def _encoded(
+    dataset: Any, tokenizer: Any, length: int, generator: torch.Generator | None, ranks: Ranks | None = None
+) -> Iterator[list[int]]:
     """Yield the sentences of one epoch as token ids."""
     special = len(tokenizer("")["input_ids"])
-    for documents in dataset.iter(batch_size=DOCUMENTS):
-        texts = [sentence for text in documents["text"] if text for sentence in sentences_of(text)]
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        found = [sentence for text in texts for sentence in sentences_of(text)]
+        options = {"truncation": True, "max_length": length, "verbose": False}
+        return tokenizer(found, **options)["input_ids"] if found else []
+
+    for rows in encoded(dataset, encode, ranks):
         order: Iterable[int] = (
-            range(len(texts)) if generator is None else torch.randperm(len(texts), generator=generator).tolist()
+            range(len(rows)) if generator is None else torch.randperm(len(rows), generator=generator).tolist()
         )
-        encoded = tokenizer(texts, truncation=True, max_length=length, verbose=False)["input_ids"] if texts else []
-        yield from (encoded[i] for i in order if len(encoded[i]) >= _SHORTEST + special)
+        yield from (rows[i] for i in order if len(rows[i]) >= _SHORTEST + special)
 
 
 def _no_sentence() -> DataError:

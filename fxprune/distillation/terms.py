@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import TypeAlias
 
@@ -12,9 +12,11 @@ from torch import Tensor
 from fxprune.axes import Axis, Factor, resolve, units_of
 from fxprune.distillation.config import LossWeights
 from fxprune.distillation.heads import Head, Predictions
-from fxprune.distillation.losses import attention_loss, feature_loss, seen_by, similarity_loss
+from fxprune.distillation.likeness import Peers, Vectors, likeness, pooled, projection, returned_taps
+from fxprune.distillation.losses import attention_loss, centred_scores, feature_loss, seen_by
 from fxprune.distillation.maps import FeatureMap
 from fxprune.distillation.objective import FEATURES, Batch, Objective
+from fxprune.distillation.scales import Scales, ScaleSums
 from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
 from fxprune.errors import UsageError
 from fxprune.inference import output_values
@@ -28,6 +30,8 @@ Outputs: TypeAlias = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # outputs of
 
 class Terms:
     """Runs teacher and student with their taps, and compares what they give.
+
+    Every term adds up: over the parts of a batch it sums to the term of the whole.
 
     Args:
         teacher: dense; gets its taps exposed, like the student.
@@ -48,7 +52,7 @@ class Terms:
         device: torch.device,
     ) -> None:
         self.teacher, self.student, self.taps = teacher, student, taps
-        self.objective, self.weights = objective, weights
+        self.objective, self.weights, self._device = objective, weights, device
         self._source = _head_source(teacher, objective, taps)
         names = tuple(dict.fromkeys([*taps.nodes, *([] if self._source is None else [self._source])]))
         expose = [ExposeTaps(names), *([] if objective.logits is None else [PickPositions(objective.logits)])]
@@ -58,6 +62,7 @@ class Terms:
         assert self._picks == (self._source is not None)
         self._place = {name: i for i, name in enumerate(names)}
         features = (*taps.embedding, *taps.hidden)
+        self.scales: Scales | None = None  # by default, what is compared is relative to its own batch
         self.maps = {tap.node: FeatureMap(tap, _width(student, tap.axis), device) for tap in features}
 
     def run(self, model: Traced, batch: Batch) -> Outputs:
@@ -66,47 +71,77 @@ class Terms:
         outputs: Outputs = model(**batch.inputs, **picked)
         return outputs
 
-    def __call__(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Return every term that has a weight and a meaning for this model, unweighted."""
+    def measure(self, teacher: Traced, batches: Iterable[Batch]) -> None:
+        """Measure how large the teacher's features and scores are: from then on terms are relative to that."""
+        sums = ScaleSums()
+        for batch in batches:
+            with torch.no_grad():
+                outputs = self.run(teacher, batch.to(self._device))
+            for tap in (*self.taps.embedding, *self.taps.hidden):
+                sums.add_features(tap.node, outputs[1][self._place[tap.node]])
+            for attention in self.taps.attention:
+                pair = self._pair(attention, outputs)
+                seen = seen_by(self._mask(attention, outputs, None), attention.causal, *pair)
+                sums.add_scores(attention.query, centred_scores(pair, attention.scale, seen), seen)
+        self.scales = sums.result()
+
+    def __call__(
+        self, student: Outputs, teacher: Outputs, batch: Batch, peers: Peers | None = None, *, observe: bool = False
+    ) -> dict[str, Tensor]:
+        """Return every term that has a weight and a meaning for this model, unweighted.
+
+        Args:
+            student: what it gave for the batch.
+            teacher: likewise.
+            batch: or a part of one.
+            peers: of the whole batch, where sequences are compared with one another; by default with those given.
+            observe: whether the maps learn from it.
+        """
         weights, terms = self.weights, dict[str, Tensor]()
         if batch.labels is not None and (weights.task or weights.kl):
             terms |= self._predictions(student, teacher, batch)
-        if weights.task and self.objective.name == FEATURES and any(tap.output for tap in self.taps.hidden):
-            terms["task"] = self._returned(student, teacher, batch)
+        if weights.task and self.compares:
+            terms["task"] = self._returned(student, teacher, batch, peers)
+        if observe:
+            self._observe(student, teacher)
         if weights.hidden and self.taps.hidden:
-            terms["hidden"] = self._features(self.taps.hidden, student, teacher)
+            terms["hidden"] = self._features(self.taps.hidden, student, teacher) * batch.share
         if weights.embedding and self.taps.embedding:
-            terms["embedding"] = self._features(self.taps.embedding, student, teacher)
+            terms["embedding"] = self._features(self.taps.embedding, student, teacher) * batch.share
         if weights.attention and self.taps.attention:
-            terms["attention"] = self._attention(student, teacher)
+            terms["attention"] = self._attention(student, teacher) * batch.share
         if not terms:
             raise UsageError("no loss term is left for this model", remedy="give hidden or attention a weight")
         return terms
+
+    @property
+    def compares(self) -> bool:
+        """Whether sequences are compared with one another: of a model without a head, whose features are used so."""
+        return self.objective.name == FEATURES and any(tap.output for tap in self.taps.hidden)
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """Return the weighted sum."""
         return torch.stack([getattr(self.weights, name) * value for name, value in terms.items()]).sum()
 
-    def probe(self, student: Outputs) -> Tensor:
-        """A random projection of the features to keep: its squared gradients sum to the Gauss-Newton curvature there.
+    def probe(self, student: Outputs, batch: Batch, seed: int) -> Tensor:
+        """Return a random projection of the features to keep: a loss for scores while all others are at zero."""
+        taps = [tap for tap in self.taps.hidden if tap.output] or self.taps.hidden
+        return projection(self._values(taps, student), taps, batch, seed)
 
-        Those are what the model returns, where it returns features, as their users see them: pooled over the sequence.
-        """
-        returned = [tap for tap in self.taps.hidden if tap.output] or self.taps.hidden
-        sequences = [tap for tap in returned if tap.sequence] or returned
-        terms = []
-        for tap in returned:
-            value = student[1][self._place[tap.node]]
-            value = value if value.ndim < 3 else value.mean(1)
-            # without any gradient the units of a pooler would be cut arbitrarily: a thousandth decides among them
-            drawn = (value * torch.randn_like(value)).sum() if tap in sequences else 1e-3 * value.sum()
-            terms.append(drawn / value.detach().norm().clamp_min(1e-12))
-        return torch.stack(terms).sum()
+    def vectors(self, outputs: Outputs, batch: Batch) -> Vectors:
+        """Return what pooling makes of the features the model returns."""
+        return pooled(self._values(returned_taps(self.taps.hidden), outputs), batch)
 
     def task_of(self, model: Traced, outputs: Outputs, batch: Batch) -> Tensor:
         """Return the task loss of one model alone."""
         rows, words = self._rows(outputs, batch)
-        what = Predictions(head=self._head(model), labels_n=batch.picked_labels, teacher=None, words=words)
+        what = Predictions(
+            head=self._head(model),
+            labels_n=batch.picked_labels,
+            teacher=None,
+            words=words,
+            count=batch.whole.labelled,
+        )
         return what.losses(rows)[0]
 
     def _predictions(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
@@ -114,7 +149,13 @@ class Terms:
         rows, words = self._rows(student, batch)
         heads = self._head(self.student.traced), self._head(self.teacher)
         beside = (heads[1], self._rows(teacher, batch)[0]) if self.weights.kl else None
-        what = Predictions(head=heads[0], labels_n=batch.picked_labels, teacher=beside, words=words)
+        what = Predictions(
+            head=heads[0],
+            labels_n=batch.picked_labels,
+            teacher=beside,
+            words=words,
+            count=batch.whole.labelled,
+        )
         task, kl = what.losses(rows, task=self.weights.task, kl=self.weights.kl)
         found = {"task": task, "kl": kl}
         return {name: value for name, value in found.items() if getattr(self.weights, name)}
@@ -129,38 +170,42 @@ class Terms:
         rows = logits if self._source is None else outputs[1][self._place[self._source]]
         return rows.flatten(0, 1)[batch.labelled], logits.shape[-1]
 
-    def _features(self, taps: tuple[FeatureTap, ...], student: Outputs, teacher: Outputs) -> Tensor:
-        terms = []
-        for tap in taps:
-            s, t = student[1][self._place[tap.node]], teacher[1][self._place[tap.node]]
-            self.maps[tap.node].observe(s, t)
-            terms.append(feature_loss(self.maps[tap.node](s), t))
+    def _values(self, taps: Iterable[FeatureTap], outputs: Outputs) -> list[Tensor]:
+        return [outputs[1][self._place[tap.node]] for tap in taps]
+
+    def _features(self, taps: Sequence[FeatureTap], student: Outputs, teacher: Outputs) -> Tensor:
+        scales = self.scales or Scales()
+        pairs = zip(taps, self._values(taps, student), self._values(taps, teacher), strict=True)
+        terms = [feature_loss(self.maps[tap.node](s), t, scales.variances.get(tap.node)) for tap, s, t in pairs]
         return torch.stack(terms).mean()
 
-    def _returned(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """Return the error of the features a headless model returns: token by token, and of what pooling makes of them.
+    def _returned(self, student: Outputs, teacher: Outputs, batch: Batch, peers: Peers | None) -> Tensor:
+        """Return the error of the features a headless model returns, token by token, and of how they are compared."""
+        alike = likeness(self.vectors(student, batch), self.vectors(teacher, batch), batch, peers)
+        return self._features(returned_taps(self.taps.hidden), student, teacher) * batch.share + alike
 
-        A vector for the whole sequence counts only if there is nothing else: encoders carry poolers nobody trained.
-        """
-        mask = batch.inputs.get("attention_mask", torch.ones_like(batch.inputs["input_ids"]))[..., None]
-        returned = [tap for tap in self.taps.hidden if tap.output]
-        terms = []
-        for tap in [tap for tap in returned if tap.sequence] or returned:
-            s, t = (outputs[1][self._place[tap.node]] for outputs in (student, teacher))
-            error = feature_loss(self.maps[tap.node](s), t)
-            s, t = (value if value.ndim < 3 else (value * mask).sum(1) / mask.sum(1) for value in (s, t))
-            terms.append(error + similarity_loss(s, t))
-        return torch.stack(terms).mean()
+    def _observe(self, student: Outputs, teacher: Outputs) -> None:
+        """Let the maps that are in use learn."""
+        task = self.compares and self.weights.task
+        hidden = [tap for tap in self.taps.hidden if self.weights.hidden or (task and tap.output)]
+        for tap in (*hidden, *(self.taps.embedding if self.weights.embedding else ())):
+            self.maps[tap.node].observe(*self._values([tap], student), *self._values([tap], teacher))
 
     def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
-        terms = []
+        terms, scales = [], self.scales or Scales()
         for tap in self.taps.attention:
             s, t = self._pair(tap, student), self._pair(tap, teacher)
-            mask = None if tap.mask is None else teacher[1][self._place[tap.mask]]
             heads = self._lineage(tap.heads).to(s[0].device)
-            mask = mask if mask is None or mask.shape[-3:-2] in ((), (1,)) else mask[..., heads, :, :]
-            terms.append(attention_loss(s, t, tap.scale, seen_by(mask, tap.causal, *t), heads))
+            seen = seen_by(self._mask(tap, teacher, heads), tap.causal, *t)
+            terms.append(attention_loss(s, t, tap.scale, seen, heads, scales.powers.get(tap.query)))
         return torch.stack(terms).mean()
+
+    def _mask(self, tap: AttentionTap, teacher: Outputs, heads: Tensor | None) -> Tensor | None:
+        """Return the mask of the teacher's attention, of `heads` alone where it has one for each."""
+        mask = None if tap.mask is None else teacher[1][self._place[tap.mask]]
+        if mask is None or heads is None or mask.shape[-3:-2] in ((), (1,)):
+            return mask
+        return mask[..., heads, :, :]
 
     def _pair(self, tap: AttentionTap, outputs: Outputs) -> tuple[Tensor, Tensor]:
         query, key = outputs[1][self._place[tap.query]], outputs[1][self._place[tap.key]]

@@ -196,7 +196,9 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(rows: int) -> None:
 def test_parts_share_a_batch() -> None:
     batch = next(batches(distiller("bert")))
     found = list(batch.parts(3))
-    assert [len(part.inputs["input_ids"]) for part, _ in found] == [3, 1]
-    assert [share for _, share in found] == [0.75, 0.25]
-    assert torch.equal(torch.cat([part.labels for part, _ in found]), batch.labels)  # type: ignore[list-item,arg-type]
-    assert [share for _, share in batch.parts(None)] == [1.0]
+    assert [part.rows for part in found] == [3, 1]
+    assert [part.first for part in found] == [0, 3]
+    assert [part.share for part in found] == [0.75, 0.25]
+    assert {part.whole for part in found} == {batch.whole}
+    assert torch.equal(torch.cat([part.labels for part in found]), batch.labels)  # type: ignore[list-item,arg-type]
+    assert [part.share for part in batch.parts(None)] == [1.0]

@@ -70,7 +70,7 @@ def test_the_student_drops_out_only_if_asked() -> None:
         assert measured[0]["hidden"] == 0
 
 
-def test_evaluation_weighs_batches_by_their_rows() -> None:
+def test_evaluation_weighs_batches_by_what_they_hold() -> None:
     found, _, _ = trained("bert", 6)
     stream = batches(found, seed=5)
     whole, other = next(stream), next(stream)
@@ -78,8 +78,11 @@ def test_evaluation_weighs_batches_by_their_rows() -> None:
     measured = found.evaluate([whole, part])
     alone = [found.evaluate([batch]) for batch in (whole, part)]
     for who in ("teacher", "student"):
-        expected = (alone[0][who]["task"] * ROWS + alone[1][who]["task"]) / (ROWS + 1)
+        labelled = [batch.whole.labelled for batch in (whole, part)]
+        expected = sum(each[who]["task"] * n for each, n in zip(alone, labelled, strict=True)) / sum(labelled)
         assert measured[who]["task"] == pytest.approx(expected, rel=1e-5)
+    expected = (alone[0]["student"]["hidden"] * ROWS + alone[1]["student"]["hidden"]) / (ROWS + 1)
+    assert measured["student"]["hidden"] == pytest.approx(expected, rel=1e-5)
     assert set(measured["teacher"]) == {"task"}
     assert set(measured["student"]) == {"task", "kl", "hidden", "embedding", "attention"}
 
