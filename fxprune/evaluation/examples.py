@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,19 @@ class Examples:
     def lengths(self) -> list[int]:
         """Tokens of each row."""
         return [len(row["input_ids"]) for row in self.inputs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOut:
+    """A split to be scored.
+
+    Attributes:
+        examples: what the model is shown.
+        scores: from what it says to each of them to the metrics of the task.
+    """
+
+    examples: Examples
+    scores: Callable[[Sequence[Tensor]], dict[str, float]]
 
 
 class Collator:

@@ -98,8 +98,11 @@ def load_head(source: Source, task: Task) -> Head:
 
 
 def features(source: Source) -> nn.Module:
-    """Return the model of `source` without a head, for tasks on its features."""
+    """Return the model of `source` without a head, for tasks on its features; of an encoder-decoder the encoder."""
     model: Any = source.model
+    if source.config.is_encoder_decoder:
+        encoder: nn.Module = model.get_encoder()
+        return encoder
     return getattr(model, model.base_model_prefix, model)
 
 

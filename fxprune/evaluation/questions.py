@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fxprune.evaluation.examples import Examples
+from fxprune.evaluation.examples import Examples, HeldOut
 from fxprune.evaluation.squad import squad_scores
 from fxprune.evaluation.tasks import Task
 from fxprune.evaluation.windows import Windows, windows
@@ -28,17 +28,21 @@ class QuestionTask:
     def __init__(self, task: Task, tokenizer: Any, length: int, null_threshold: float) -> None:
         self.tokenizer, self.length = tokenizer, length
         self.threshold = null_threshold if task.name == "squad_v2" else None
-        self.scored: dict[int, tuple[Windows, pa.Table]] = {}  # of the examples handed out
 
     def training(self, rows: pa.Table) -> Examples:
         """Return the windows to train on."""
         return windows(rows, self.tokenizer, self.length).examples
 
-    def examples(self, rows: pa.Table) -> Examples:
-        """Return the windows to answer from."""
+    def held_out(self, rows: pa.Table) -> HeldOut:
+        """Return the windows to answer from; the best answer of a question is scored against all that are right."""
         made = windows(rows, self.tokenizer, self.length)
-        self.scored[id(made.examples)] = made, rows
-        return made.examples
+
+        def scores(said: Sequence[Tensor]) -> dict[str, float]:
+            texts, margins = best_answers(made, said, rows["context"].to_pylist())
+            right = [answer["text"] for answer in rows["answers"].to_pylist()]
+            return squad_scores(texts, margins, right, self.threshold)
+
+        return HeldOut(examples=made.examples, scores=scores)
 
     def loss(self, output: Any, targets: Tensor) -> Tensor:
         """Mean cross-entropy of first and last token."""
@@ -48,13 +52,6 @@ class QuestionTask:
     def answer(self, output: Any) -> Tensor:
         """Return (batch, 2, tokens)."""
         return torch.stack([output.start_logits, output.end_logits], dim=1)
-
-    def scores(self, examples: Examples, said: Sequence[Tensor]) -> dict[str, float]:
-        """Score the best answers against all that are right."""
-        made, rows = self.scored[id(examples)]
-        texts, margins = best_answers(made, said, rows["context"].to_pylist())
-        right = [answer["text"] for answer in rows["answers"].to_pylist()]
-        return squad_scores(texts, margins, right, self.threshold)
 
 
 def best_answers(made: Windows, said: Sequence[Tensor], contexts: Sequence[str]) -> tuple[list[str], list[float]]:

@@ -14,7 +14,7 @@ from fxprune.evaluation.data import TRAIN, read_splits, sample
 from fxprune.evaluation.heads import check_tokenizer, features, fitting_length, opened
 from fxprune.evaluation.result import Evaluation, SeedScores
 from fxprune.evaluation.similarity import similarity
-from fxprune.evaluation.tasks import find_task
+from fxprune.evaluation.tasks import Task, find_task
 from fxprune.evaluation.trials import OnStep, Setting, Tables, Trials
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def evaluate(
         raise UsageError("give config or single settings, not both", remedy=f"put {', '.join(settings)} into config")
     chosen, asked = config or EvaluationConfig(**settings), find_task(task)
     device, recipe = choose_device(chosen.device), chosen.recipe(asked)
-    tables = _tables(chosen, task, None if data is None else Path(data))
+    tables = _tables(chosen, asked, None if data is None else Path(data))
     with opened(model, tokenizer) as source:
         check_tokenizer(source)
         length = fitting_length(source, recipe.length, explicit=chosen.length is not None)
@@ -85,11 +85,10 @@ class _Done:
     fresh: tuple[str, ...] = ()
 
 
-def _tables(config: EvaluationConfig, task: str, data: Path | None) -> Tables:
-    asked = find_task(task)
-    trains = asked.trains and config.max_steps != 0 and config.epochs != 0
+def _tables(config: EvaluationConfig, task: Task, data: Path | None) -> Tables:
+    trains = task.trains and config.max_steps != 0 and config.epochs != 0
     limits = {TRAIN: config.train_rows}
-    splits = read_splits(asked, data, train=trains)
+    splits = read_splits(task, data, train=trains)
     return {split: sample(rows, limits.get(split, config.validation_rows)) for split, rows in splits.items()}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fxprune.evaluation.examples import Examples
+from fxprune.evaluation.examples import Examples, HeldOut
 from fxprune.evaluation.metrics import scores_of
 from fxprune.evaluation.tasks import Task
 
@@ -31,19 +31,22 @@ class SentenceTask:
 
     def training(self, rows: pa.Table) -> Examples:
         """Return the examples to train on."""
-        examples = self.examples(rows)
+        examples = self._encoded(rows)
         if self.task.classes == 1:
             self.mean = examples.targets.mean().item()
             self.deviation = max(examples.targets.std(correction=0).item(), 1e-6)
         return examples
 
-    def examples(self, rows: pa.Table) -> Examples:
-        """Encode rows; of a pair that is too long the longer text is cut."""
-        texts = [rows[name].to_pylist() for name in self.task.texts]
-        encoded = self.tokenizer(*texts, truncation=True, max_length=self.length)
-        inputs = [{name: values[i] for name, values in encoded.items()} for i in range(rows.num_rows)]
-        kind = torch.float32 if self.task.classes == 1 else torch.int64
-        return Examples(inputs=inputs, targets=torch.tensor(rows["label"].to_pylist(), dtype=kind))
+    def held_out(self, rows: pa.Table) -> HeldOut:
+        """Return the examples to score."""
+        examples = self._encoded(rows)
+
+        def scores(said: Sequence[Tensor]) -> dict[str, float]:
+            logits = torch.stack(list(said))
+            predicted = logits[:, 0] if self.task.classes == 1 else logits.argmax(-1)
+            return scores_of(self.task.metrics, examples.targets.numpy(), predicted.numpy())
+
+        return HeldOut(examples=examples, scores=scores)
 
     def loss(self, output: Any, targets: Tensor) -> Tensor:
         """Cross-entropy of the classes, or squared error of the number."""
@@ -55,8 +58,10 @@ class SentenceTask:
         """Return (batch, classes)."""
         return output.logits
 
-    def scores(self, examples: Examples, said: Sequence[Tensor]) -> dict[str, float]:
-        """Score what the model said to each row."""
-        logits = torch.stack(list(said))
-        predicted = logits[:, 0] if self.task.classes == 1 else logits.argmax(-1)
-        return scores_of(self.task.metrics, examples.targets.numpy(), predicted.numpy())
+    def _encoded(self, rows: pa.Table) -> Examples:
+        """Of a pair that is too long the longer text is cut."""
+        texts = [rows[name].to_pylist() for name in self.task.texts]
+        encoded = self.tokenizer(*texts, truncation=True, max_length=self.length)
+        inputs = [{name: values[i] for name, values in encoded.items()} for i in range(rows.num_rows)]
+        kind = torch.float32 if self.task.classes == 1 else torch.int64
+        return Examples(inputs=inputs, targets=torch.tensor(rows["label"].to_pylist(), dtype=kind))

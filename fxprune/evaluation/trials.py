@@ -49,7 +49,7 @@ class Trials:
         self.setting = setting
         self.kind = _adapter(setting)
         self.training = self.kind.training(tables[TRAIN]) if TRAIN in tables else None
-        self.held_out = {split: self.kind.examples(rows) for split, rows in tables.items() if split != TRAIN}
+        self.held_out = {split: self.kind.held_out(rows) for split, rows in tables.items() if split != TRAIN}
         rows = len(self.training) if self.training is not None else 0
         self.steps = setting.config.steps(setting.recipe, rows) if rows else 0
         self.fresh: tuple[str, ...] = ()
@@ -87,10 +87,10 @@ class Trials:
     def _scores(self, model: nn.Module, collate: Collator) -> dict[str, float]:
         """Score every held-out split; where there are two, their names stand behind the metric's."""
         scores: dict[str, float] = {}
-        for split, examples in self.held_out.items():
-            said = predict(model, examples, self.kind.answer, collate, 2 * self.setting.recipe.batch_size)
+        for split, held_out in self.held_out.items():
+            said = predict(model, held_out.examples, self.kind.answer, collate, 2 * self.setting.recipe.batch_size)
             part = split.removeprefix("validation")  # "" or "_matched"
-            scores |= {f"{name}{part}": value for name, value in self.kind.scores(examples, said).items()}
+            scores |= {f"{name}{part}": value for name, value in held_out.scores(said).items()}
         return scores
 
 

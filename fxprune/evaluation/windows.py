@@ -49,7 +49,7 @@ def windows(rows: pa.Table, tokenizer: Any, length: int) -> Windows:
         rows["context"].to_pylist(),
         truncation="only_second",
         max_length=length,
-        stride=min(OVERLAP, share - share // 3),
+        stride=min(OVERLAP, share),
         return_overflowing_tokens=True,
         return_offsets_mapping=True,
         padding_side="right",

