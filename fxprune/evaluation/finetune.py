@@ -14,6 +14,7 @@ from torch.optim import AdamW, Optimizer
 from fxprune.errors import EvaluationError
 from fxprune.evaluation.examples import Collator, Examples, shuffled_batches, sorted_batches
 from fxprune.evaluation.tasks import Recipe
+from fxprune.hub import first_line
 
 Loss = Callable[[Any, Tensor], Tensor]  # (output of the model, targets) -> mean loss
 Answer = Callable[[Any], Tensor]  # output of the model -> (batch, ...) on which the task is scored
@@ -39,7 +40,7 @@ def finetune(
     """Train `model` in place; return the mean loss of the last tenth of the steps, None without any.
 
     Raises:
-        EvaluationError: the loss is no number.
+        EvaluationError: the loss is no number, or the model fails.
     """
     optimizer = _optimizer(model, training)
     batches = _endless(examples, training)
@@ -49,7 +50,8 @@ def finetune(
         for group in optimizer.param_groups:
             group["lr"] = training.recipe.learning_rate * pace(step, training.steps)
         rows = next(batches)
-        loss = loss_of(model(**collate(examples, rows)), examples.targets[rows].to(collate.device))
+        output = called(model, collate(examples, rows))
+        loss = loss_of(output, examples.targets[rows].to(collate.device))
         losses.append(_finite(loss, step, training))
         optimizer.zero_grad()
         loss.backward()
@@ -62,14 +64,37 @@ def finetune(
 
 @torch.no_grad()
 def predict(model: nn.Module, examples: Examples, answer: Answer, collate: Collator, size: int) -> list[Tensor]:
-    """Return what the model says to each row, in the order of the rows, without padding being taken off."""
+    """Return what the model says to each row, in the order of the rows; padding is left on."""
     found: list[Tensor | None] = [None] * len(examples)
     model.eval()
     for rows in sorted_batches(examples.lengths, size):
-        said = answer(model(**collate(examples, rows))).float().cpu()
+        said = answer(called(model, collate(examples, rows))).float().cpu()
         for row, value in zip(rows, said, strict=True):
             found[row] = value
     return [value for value in found if value is not None]
+
+
+def in_bf16(model: nn.Module, device: torch.device) -> nn.Module:
+    """Make `model` multiply in bfloat16, forward and backward; its weights stay float32."""
+    model.forward = torch.autocast(device.type, torch.bfloat16)(model.forward)
+    return model
+
+
+def called(model: nn.Module, inputs: dict[str, Tensor]) -> Any:
+    """Return the output of `model`.
+
+    Raises:
+        EvaluationError: it cannot take the inputs, or has no memory for them.
+    """
+    try:
+        return model(**inputs)
+    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError, AttributeError) as error:
+        shape = " x ".join(map(str, inputs["input_ids"].shape))
+        raise EvaluationError(
+            f"the model fails on a batch of {shape} tokens",
+            cause=first_line(error),
+            remedy="try a smaller batch or length; else this class cannot be used for the task",
+        ) from error
 
 
 def pace(step: int, steps: int) -> float:

@@ -6,7 +6,7 @@ import copy
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def opened(model: str | Path | nn.Module, tokenizer: Any = None) -> Iterator[Sou
         with quiet():
             _write(model, Path(folder))
             tokenizer.save_pretrained(folder)
-        yield load_model(folder)
+        yield replace(load_model(folder), name=type(model).__name__)
 
 
 def _write(model: nn.Module, folder: Path) -> None:

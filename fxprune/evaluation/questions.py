@@ -46,8 +46,8 @@ class QuestionTask:
 
     def loss(self, output: Any, targets: Tensor) -> Tensor:
         """Mean cross-entropy of first and last token."""
-        first = functional.cross_entropy(output.start_logits, targets[:, 0])
-        return (first + functional.cross_entropy(output.end_logits, targets[:, 1])) / 2
+        first = functional.cross_entropy(output.start_logits.float(), targets[:, 0])
+        return (first + functional.cross_entropy(output.end_logits.float(), targets[:, 1])) / 2
 
     def answer(self, output: Any) -> Tensor:
         """Return (batch, 2, tokens)."""

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from fxprune.distillation.device import choose_device
 from fxprune.errors import UsageError
-from fxprune.evaluation.config import EvaluationConfig
+from fxprune.evaluation.config import EvaluationConfig, check_length
 from fxprune.evaluation.data import TRAIN, read_splits, sample
+from fxprune.evaluation.finetune import in_bf16
 from fxprune.evaluation.heads import check_tokenizer, features, fitting_length, opened
 from fxprune.evaluation.result import Evaluation, SeedScores
 from fxprune.evaluation.similarity import similarity
@@ -48,7 +49,7 @@ def evaluate(
         UsageError: unknown task or impossible settings.
         DataError: a split or column is missing, or holds something else.
         SourceError: the model cannot be loaded, or its type has no such head.
-        EvaluationError: the loss became no number.
+        EvaluationError: the loss became no number, or the model cannot take the rows.
     """
     if config is not None and settings:
         raise UsageError("give config or single settings, not both", remedy=f"put {', '.join(settings)} into config")
@@ -58,6 +59,7 @@ def evaluate(
     with opened(model, tokenizer) as source:
         check_tokenizer(source)
         length = fitting_length(source, recipe.length, explicit=chosen.length is not None)
+        check_length(asked, length)
         setting = Setting(
             source=source,
             task=asked,
@@ -68,7 +70,7 @@ def evaluate(
         )
         done = _trained(setting, tables) if asked.trains else _as_it_is(setting, tables)
         return Evaluation(
-            model=source.name if isinstance(model, (str, Path)) else type(model).__name__,
+            model=source.name,
             task=task,
             parameters=sum(parameter.numel() for parameter in source.model.parameters()),
             rows={split: rows.num_rows for split, rows in tables.items()},
@@ -105,6 +107,8 @@ def _trained(setting: Setting, tables: Tables) -> _Done:
 
 def _as_it_is(setting: Setting, tables: Tables) -> _Done:
     began, model = perf_counter(), features(setting.source).to(setting.device)
+    if setting.config.bf16:
+        in_bf16(model, setting.device)
     (rows,) = tables.values()
     recipe, tokenizer = setting.recipe, setting.source.tokenizer
     scores = similarity(model, tokenizer, rows, length=recipe.length, batch=recipe.batch_size)

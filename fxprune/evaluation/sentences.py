@@ -50,9 +50,10 @@ class SentenceTask:
 
     def loss(self, output: Any, targets: Tensor) -> Tensor:
         """Cross-entropy of the classes, or squared error of the number."""
+        logits = output.logits.float()
         if self.task.classes == 1:
-            return functional.mse_loss(output.logits[:, 0], (targets - self.mean) / self.deviation)
-        return functional.cross_entropy(output.logits, targets)
+            return functional.mse_loss(logits[:, 0], (targets - self.mean) / self.deviation)
+        return functional.cross_entropy(logits, targets)
 
     def answer(self, output: Any) -> Tensor:
         """Return (batch, classes)."""

@@ -4,7 +4,7 @@ Own code: the libraries that have SQuAD's metric (torchmetrics) return means ove
 every question's own score; `evaluate` fetches its scripts from the hub.
 
 Source: the official evaluation of SQuAD 2.0 (Rajpurkar et al. 2018, arXiv:1806.03822); where every question has an
-answer it is that of SQuAD 1.1 (arXiv:1606.05250).
+answer it is that of SQuAD 1.1 (arXiv:1606.05250), but for right answers that are nothing but punctuation or an article.
 """
 
 from __future__ import annotations
@@ -100,4 +100,5 @@ def best_threshold(
     reachable = np.concatenate([[True], ranked[1:] > ranked[:-1], [True]])  # no threshold parts equal margins
     best = int(np.argmax(np.where(reachable, totals, -np.inf)))
     below = np.concatenate([[ranked[0] - 1.0], ranked])
-    return float(totals[best] / len(scores)), float(below[best])
+    threshold = float(below[best]) if np.isfinite(below[best]) else 0.0  # no question has an answer to give
+    return float(totals[best] / len(scores)), threshold

@@ -15,7 +15,7 @@ from fxprune.errors import UsageError
 from fxprune.evaluation.config import EvaluationConfig
 from fxprune.evaluation.data import TRAIN
 from fxprune.evaluation.examples import Collator
-from fxprune.evaluation.finetune import Training, finetune, predict
+from fxprune.evaluation.finetune import Training, finetune, in_bf16, predict
 from fxprune.evaluation.heads import Head, load_head
 from fxprune.evaluation.questions import QuestionTask
 from fxprune.evaluation.result import SeedScores
@@ -70,6 +70,8 @@ class Trials:
         _check_trained(head, self)
         model = head.model.to(setting.device)
         collate = Collator(setting.source.tokenizer, list(inspect.signature(model.forward).parameters), setting.device)
+        if setting.config.bf16:
+            in_bf16(model, setting.device)
         loss = self._finetuned(model, collate, seed) if self.training is not None else None
         scores = self._scores(model, collate)
         return SeedScores(seed=seed, scores=scores, loss=loss, seconds=perf_counter() - began)

@@ -25,7 +25,16 @@ def task(here):
 def test_the_table_has_median_spread_and_every_seed(run, model, task):
     result = run("evaluate", model, "--task", "sst2", "--data", task, *SHORT)
     assert result.exit_code == 0, result.output
-    for word in ("accuracy", "median", "lowest", "highest", "seed 0", "seed 1", "40 train, 20 validation rows"):
+    for word in (
+        "accuracy",
+        "median",
+        "lowest",
+        "highest",
+        "seed 0",
+        "seed 1",
+        "40 train, 20 validation rows",
+        "classifier.weight",
+    ):
         assert word in result.stdout
     assert "step 3/3" in result.stderr
     assert "seed 1  step 1/3  loss" in result.stderr

@@ -8,6 +8,7 @@ from evaluating import tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fxprune.errors import EvaluationError
 from fxprune.evaluation.examples import Collator, Examples, shuffled_batches, sorted_batches
 from fxprune.evaluation.finetune import pace, predict
 
@@ -56,6 +57,18 @@ def test_predictions_come_in_the_order_of_the_rows():
     collate = Collator(tokenizer(), ["input_ids"], torch.device("cpu"))
     found = predict(First(), examples, lambda output: output, collate, 4)
     assert [int(value) for value in found] == list(range(5, 20))
+
+
+def test_a_model_that_cannot_take_a_batch_is_told_with_its_shape():
+    class Narrow(torch.nn.Module):
+        def forward(self, input_ids):
+            return torch.zeros(4)[input_ids]
+
+    examples = Examples(inputs=[{"input_ids": [1, 2, 9]}], targets=torch.zeros(1))
+    collate = Collator(tokenizer(), ["input_ids"], torch.device("cpu"))
+    with pytest.raises(EvaluationError, match="the model fails on a batch of 1 x 3 tokens") as error:
+        predict(Narrow(), examples, lambda output: output, collate, 4)
+    assert "IndexError" in error.value.cause
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 1000])

@@ -46,6 +46,15 @@ def test_a_tiny_model_learns_the_task(model, tmp_path, task, least, metrics):
     assert len(done.fresh) == 2  # weight and bias of the head
 
 
+@pytest.mark.parametrize("task", ["stsb", "squad_v2"])
+def test_bfloat16_learns_the_same(model, tmp_path, task):
+    folder = data(tmp_path, task)
+    done = [evaluate(model, task, data=folder, **QUICK, bf16=bf16) for bf16 in (False, True)]
+    assert done[1].headline[0] > 0.8
+    assert done[0].runs[0].loss != done[1].runs[0].loss  # other numbers, so it was used
+    assert done[1].runs[0].loss == pytest.approx(done[0].runs[0].loss, abs=0.1)
+
+
 def test_without_learning_the_scores_are_those_of_chance(model, tmp_path):
     done = evaluate(model, "mnli", data=data(tmp_path, "mnli"), **QUICK | {"learning_rate": 1e-9, "max_steps": 2})
     assert done.headline[0] < 0.6
@@ -137,3 +146,9 @@ def test_a_loss_that_explodes_is_told_with_its_step(model, tmp_path, monkeypatch
 def test_config_and_single_settings_exclude_each_other(model):
     with pytest.raises(UsageError, match="config or single settings, not both"):
         evaluate(model, "sst2", config=EvaluationConfig(), seeds=2)
+
+
+def test_a_model_that_takes_too_few_tokens_for_a_window_is_refused(tmp_path):
+    short = write_model(tmp_path / "short", max_position_embeddings=20)
+    with pytest.raises(UsageError, match="length is 20, too short for question and context"):
+        evaluate(short, "squad", data=data(tmp_path, "squad"), **QUICK)

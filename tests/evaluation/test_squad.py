@@ -90,3 +90,8 @@ def test_no_threshold_beats_the_best_one_and_it_reaches_what_it_says(questions):
     best, threshold = best_threshold(scores, margins, right)
     assert at(threshold) == pytest.approx(best)
     assert best == pytest.approx(max(at(t) for t in [-10.0, *margins]))
+
+
+def test_questions_without_any_answer_to_give_leave_the_threshold_alone():
+    done = squad_scores(["", ""], [float("inf")] * 2, [[], ["Rome"]], 0.0)
+    assert done == {"exact": 0.5, "f1": 0.5, "best_exact": 0.5, "best_f1": 0.5, "best_f1_threshold": 0.0}
