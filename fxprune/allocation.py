@@ -15,7 +15,14 @@ __all__ = ["TOLERANCE", "Budget", "Cost", "parse_count", "solve", "uniform"]
 TOLERANCE = 0.01  # the result is at most the target, and within 1 % of it
 
 
-def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None, *, thin_heads: bool = True) -> Counts:
+def uniform(
+    groups: Groups,
+    ratio: float,
+    constraints: Constraints | None = None,
+    *,
+    thin_heads: bool = True,
+    round_to: int = 1,
+) -> Counts:
     """Keep the same fraction in every matrix axis: HomoDistil's allocation.
 
     Args:
@@ -23,6 +30,7 @@ def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None
         ratio: fraction of every axis that stays, in (0, 1].
         constraints: what the model class demands, if the result must load as one.
         thin_heads: in an axis of heads x dims, narrow the dims first; heads go too where that comes 1 % nearer.
+        round_to: counts are multiples of this, where the dense count is one; heads are whole numbers.
     Returns:
         Group -> number of kept units.
     Raises:
@@ -31,11 +39,11 @@ def uniform(groups: Groups, ratio: float, constraints: Constraints | None = None
     if not 0.0 < ratio <= 1.0:
         raise UsageError(f"the ratio {ratio} is not in (0, 1]", remedy="1.0 keeps everything, 0.5 half of every axis")
     limits = constraints or Constraints()
-    parts = components(groups, limits, thin_heads=thin_heads)
+    parts = components(groups, limits, thin_heads=thin_heads, round_to=round_to)
     chosen = [part.options[part.at(ratio)] for part in parts]
     enough = ratio * (1 - TOLERANCE)
     if any(reached < enough for reached, _ in chosen):
-        others = components(groups, limits, thin_heads=thin_heads, drop_heads=True)
+        others = components(groups, limits, thin_heads=thin_heads, drop_heads=True, round_to=round_to)
         nearer = [part.options[part.at(ratio)] for part in others]
         chosen = [b if a[0] < enough and a[0] < b[0] <= ratio else a for a, b in zip(chosen, nearer, strict=True)]
     return {name: count for _, counts in chosen for name, count in counts.items()}
@@ -49,6 +57,7 @@ def solve(
     *,
     thin_heads: bool = True,
     floor: Counts | None = None,
+    round_to: int = 1,
 ) -> Counts:
     """Find the uniform allocation that costs at most `target`, and as near to it as whole units allow.
 
@@ -59,6 +68,7 @@ def solve(
         constraints: what the model class demands, if the result must load as one.
         thin_heads: in an axis of heads x dims, narrow the dims first.
         floor: no group gets narrower than here.
+        round_to: as for `uniform`.
     Raises:
         PlanError: the target is larger than the model, or smaller than the smallest reachable one (which is named).
     """
@@ -71,7 +81,9 @@ def solve(
         )
     found: list[Counts] = []
     for drop_heads in (False, True):
-        parts = components(groups, constraints or Constraints(), thin_heads=thin_heads, drop_heads=drop_heads)
+        parts = components(
+            groups, constraints or Constraints(), thin_heads=thin_heads, drop_heads=drop_heads, round_to=round_to
+        )
         parts = above(parts, floor) if floor else parts
         _check_reachable(budget, groups, parts, target, constraints)
         chosen = _filled(budget, parts, _below(budget, parts, target), target)

@@ -15,6 +15,7 @@ from fxprune import tracing
 from fxprune.certificate import certify
 from fxprune.errors import UsageError, check_one_of
 from fxprune.exported import capture_program, examples_of
+from fxprune.goal import Allocation, Goal
 from fxprune.groups import Groups
 from fxprune.inference import output_values
 from fxprune.origin import Origin
@@ -80,7 +81,12 @@ def prune(
     *,
     ratio: float | None = None,
     target_params: int | str | None = None,
+    target_flops: int | str | None = None,
     plan: Plan | None = None,
+    length: int = 128,
+    allocation: Allocation = "uniform",
+    min_keep: float | None = None,
+    round_to: int = 1,
     importance: str = "magnitude",
     loss: Loss | None = None,
     free_outputs: bool | Collection[int] | None = None,
@@ -89,14 +95,20 @@ def prune(
 ) -> Traced:
     """Cut a model at once, without training.
 
-    Give one of `ratio`, `target_params` and `plan`.
+    Give one of `ratio`, `target_params`, `target_flops` and `plan`.
 
     Args:
         model: a module, an exported program, or what `capture` made of either; copied, never changed.
         example_kwargs: keyword arguments of the module's forward; the others bring their own.
         ratio: fraction of every matrix axis that stays, in (0, 1]; of heads x dims the dims are narrowed.
         target_params: ``"15M"``, 14500000 or ``"25%"``; the result is at most that.
+        target_flops: the same in FLOPs of the matrix products (2 a multiply-accumulate) at batch 1, `length` tokens.
         plan: from an earlier run; dense weights + plan = slim weights.
+        length: tokens that FLOPs are counted at.
+        allocation: uniform (the same ratio in every matrix) or global (the units with the least score per saved
+            parameter or FLOP go first, so that layers may end at different widths where the class allows it).
+        min_keep: of a global allocation: fraction of every group that stays at least; 0.1 by default.
+        round_to: kept sizes are multiples of this where the dense size is one; heads stay whole numbers.
         importance: magnitude or random, or with a loss sensitivity, fisher or movement.
         loss: makes a scalar of the model's output, for scores that need gradients.
         free_outputs: as for `analyse`.
@@ -110,16 +122,19 @@ def prune(
         ScoreError: unknown score, or one that needs a loss.
         VerifyError: a proof failed.
     """
-    check_one_of({"ratio": ratio, "target_params": target_params, "plan": plan}, "ratio=0.5")
+    targets = {"ratio": ratio, "target_params": target_params, "target_flops": target_flops}
+    check_one_of({**targets, "plan": plan}, "ratio=0.5")
+    spread: dict[str, Any] = {"length": length, "allocation": allocation, "min_keep": min_keep, "round_to": round_to}
+    goal = None if plan is not None else Goal(**targets, **spread)  # type: ignore[arg-type]
     check_score(importance, loss)
     traced = copy.deepcopy(model) if isinstance(model, Traced) else capture(model, example_kwargs)
     examples = traced.meta["origin"].example_kwargs
     freed = _places(free_outputs, traced)
     dense = copy.deepcopy(traced) if verify else None
     student = Student(traced, free_outputs=freed)
-    if plan is None:
-        student.cut_to(*_chosen(model, student, ratio, target_params, importance, loss, loadable))
-    else:
+    if goal is not None:
+        student.cut_to(*_chosen(model, student, goal, importance, loss, loadable))
+    elif plan is not None:
         student.apply(plan)
     return finish(student, dense, examples)
 
@@ -130,6 +145,11 @@ def make_plan(
     *,
     ratio: float | None = None,
     target_params: int | str | None = None,
+    target_flops: int | str | None = None,
+    length: int = 128,
+    allocation: Allocation = "uniform",
+    min_keep: float | None = None,
+    round_to: int = 1,
     importance: str = "magnitude",
     loss: Loss | None = None,
     free_outputs: bool | Collection[int] | None = None,
@@ -140,30 +160,41 @@ def make_plan(
     A model on the meta device is planned without its weights: of the scores, only ``"random"`` needs none.
 
     Args:
-        model, example_kwargs, ratio, target_params, importance, loss, free_outputs, loadable: as for `prune`.
+        model, example_kwargs, importance, loss, free_outputs, loadable: as for `prune`.
+        ratio, target_params, target_flops, length, allocation, min_keep, round_to: as for `prune`.
     Raises:
         PlanError: the target is out of reach.
         ScoreError: unknown score, one that needs a loss, or one that needs weights a meta model has not.
     """
-    check_one_of({"ratio": ratio, "target_params": target_params}, "ratio=0.5")
+    goal = Goal(
+        ratio=ratio,
+        target_params=target_params,
+        target_flops=target_flops,
+        length=length,
+        allocation=allocation,
+        min_keep=min_keep,
+        round_to=round_to,
+    )
     check_score(importance, loss)
     traced = model if isinstance(model, Traced) else capture(model, example_kwargs)
     student = Student(traced, free_outputs=_places(free_outputs, traced))
-    return student.planned(*_chosen(model, student, ratio, target_params, importance, loss, loadable))
+    return student.planned(*_chosen(model, student, goal, importance, loss, loadable))
 
 
 def _chosen(
     model: nn.Module | ExportedProgram,
     student: Student,
-    ratio: float | None,
-    target_params: int | str | None,
+    goal: Goal,
     importance: str,
     loss: Loss | None,
     loadable: bool | None,
 ) -> tuple[Counts, UnitScores]:
     limits = constraints(model, student.traced) if loadable is None or loadable else Constraints()
-    counts = counts_for(student, ratio=ratio, target_params=target_params, limits=limits)
-    return counts, scores_for(student, importance, loss, student.traced.meta["origin"].example_kwargs)
+    examples = student.traced.meta["origin"].example_kwargs
+    if goal.allocation == "uniform":  # a target out of reach is told before anything is computed
+        return counts_for(student, goal, limits=limits), scores_for(student, importance, loss, examples)
+    scores = scores_for(student, importance, loss, examples)
+    return counts_for(student, goal, limits=limits, scores=scores), scores
 
 
 def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, Any]) -> Traced:

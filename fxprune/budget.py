@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
@@ -12,7 +12,7 @@ from typing import ClassVar, Protocol
 from torch import nn
 from torch.fx import GraphModule
 
-from fxprune.axes import Axis, Concat, Factor, resolve, units_of
+from fxprune.axes import Axis, Concat, Factor, factors_of, resolve, units_of
 from fxprune.errors import UsageError
 from fxprune.groups import Groups
 from fxprune.sizes import Symbolic
@@ -50,6 +50,9 @@ class Cost(Protocol):
 
     def narrowest(self, counts: Mapping[str, int]) -> float:
         """Return the fraction that stays of the axis that loses most."""
+
+    def share(self, names: Collection[str]) -> Cost:
+        """Return the part of the cost that depends on the groups `names`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,16 @@ class Sizes:
             total += times
         return total
 
+    def depending(
+        self, products: Mapping[tuple[Axis, ...], int], names: Collection[str]
+    ) -> dict[tuple[Axis, ...], int]:
+        """Return the products that hold a group of `names`."""
+        return {
+            axes: times
+            for axes, times in products.items()
+            if any(self.names.get(factor) in names for axis in axes for factor in factors_of(axis))
+        }
+
     def narrowest(self, products: Mapping[tuple[Axis, ...], int], counts: Mapping[str, int]) -> float:
         """Return the fraction that stays of the axis that loses most."""
         axes = dict.fromkeys(axis for product in products for axis in product)
@@ -131,3 +144,7 @@ class Budget:
     def narrowest(self, counts: Mapping[str, int]) -> float:
         """Return the fraction that stays of the axis that loses most."""
         return self.sizes.narrowest(self.tensors, counts)
+
+    def share(self, names: Collection[str]) -> Budget:
+        """Return the part of the cost that depends on the groups `names`."""
+        return Budget(self.sizes.depending(self.tensors, names), self.sizes, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -62,6 +62,10 @@ class FlopBudget:
     def narrowest(self, counts: Mapping[str, int]) -> float:
         """Return the fraction that stays of the axis that loses most."""
         return self.sizes.narrowest(self.products, counts)
+
+    def share(self, names: Collection[str]) -> FlopBudget:
+        """Return the part of the cost that depends on the groups `names`."""
+        return FlopBudget(self.sizes.depending(self.products, names), self.sizes)
 
 
 def _symbols(traced: GraphModule, batch: int, length: int) -> dict[str, int]:

@@ -15,14 +15,16 @@ from fxprune.groups import Group
 Counts: TypeAlias = dict[str, int]  # group -> kept units
 Table: TypeAlias = tuple[tuple[float, tuple[int, ...]], ...]  # (ratio of the matrix axes, count of each variable)
 MOST_COMBINATIONS = 4096
+COUNTED = ("heads", "queries per key")  # whole numbers of them, whatever hardware likes
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """Groups that get the same count: the same role and size in the layers of one component."""
+    """Groups that get the same count, a multiple of `step`: the same role and size in the layers of one component."""
 
     names: tuple[str, ...]
     size: int
+    step: int = 1
 
 
 class Options(Sequence[tuple[float, Counts]]):
@@ -61,8 +63,9 @@ class OptionSolver:
         free: Mapping[Factor, Group],
         thin_heads: bool,
         drop_heads: bool,
+        round_to: int = 1,
     ) -> None:
-        self.variables = variables_of(names, free)
+        self.variables = variables_of(names, free, round_to)
         self.thin_heads, self.drop_heads = thin_heads, drop_heads
         of = {name: i for i, variable in enumerate(self.variables) for name in variable.names}
         self.products = list(dict.fromkeys(tuple(self._term(f, free, of) for f in product) for product in products))
@@ -76,7 +79,7 @@ class OptionSolver:
     @property
     def key(self) -> object:
         """What the options depend on: equal for the layers of a model."""
-        sizes = tuple(variable.size for variable in self.variables)
+        sizes = tuple((variable.size, variable.step) for variable in self.variables)
         ties = tuple(map(tuple, self.ties))
         return sizes, tuple(self.products), ties, tuple(self.steps), self.thin_heads, self.drop_heads
 
@@ -138,9 +141,12 @@ class OptionSolver:
             return
         chosen, size = open_[-1 if self.thin_heads else 0]
         others = prod(counts.get(i, n) for i, n in product if i != chosen)
-        counts[chosen] = min(max(round(ratio * prod(n for _, n in product) / others), 1), size)
+        step = self.variables[chosen].step
+        counts[chosen] = min(max(round(ratio * prod(n for _, n in product) / others / step), 1) * step, size)
 
     def _tied(self, counts: tuple[int, ...]) -> bool:
+        if any(n % variable.step for n, variable in zip(counts, self.variables, strict=True)):
+            return False
         for tie in self.ties:
             left = [self._size(product, counts) for product in tie]
             dense = [prod(size for _, size in product) for product in tie]
@@ -160,9 +166,13 @@ class OptionSolver:
         return {i for product in self.products for i, _ in product[:-1] if i >= 0}
 
 
-def variables_of(names: Iterable[str], free: Mapping[Factor, Group]) -> list[Variable]:
+def variables_of(names: Iterable[str], free: Mapping[Factor, Group], round_to: int = 1) -> list[Variable]:
+    """Put groups of the same role and size together; counts of heads need not be multiples of `round_to`."""
     by_key: dict[tuple[str, int], list[str]] = {}
     groups = {group.name: group for group in free.values()}
     for name in names:
         by_key.setdefault((groups[name].role, groups[name].size), []).append(name)
-    return [Variable(tuple(members), size) for (_, size), members in by_key.items()]
+    return [
+        Variable(tuple(members), size, round_to if role not in COUNTED and size % round_to == 0 else 1)
+        for (role, size), members in by_key.items()
+    ]

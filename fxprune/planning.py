@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from fxprune import tracing
-from fxprune.allocation import parse_count, solve, uniform
 from fxprune.errors import ScoreError, unknown_name
+from fxprune.goal import Goal
 from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, weight_score
 from fxprune.student import Student
 from fxprune.traced import Traced
@@ -23,14 +23,11 @@ Loss: TypeAlias = Callable[[Any], Tensor]
 
 
 def counts_for(
-    student: Student, *, ratio: float | None = None, target_params: int | str | None = None, limits: Constraints
+    student: Student, goal: Goal | None = None, *, limits: Constraints, scores: UnitScores | None = None, **fields: Any
 ) -> Counts:
-    """Return how many units each group keeps for a ratio or a parameter target."""
-    if ratio is not None:
-        return uniform(student.groups, ratio, limits)
-    assert target_params is not None
-    target = parse_count(target_params, student.budget.parameters({}))
-    return solve(student.budget, student.groups, target, limits)
+    """Return how many units each group keeps for a goal, or for one of these fields (``target_params="25%"``)."""
+    goal = goal or Goal(**fields)
+    return goal.counts(student.traced, student.groups, limits, scores)
 
 
 def constraints(model: nn.Module | ExportedProgram, traced: Traced) -> Constraints:

@@ -17,9 +17,9 @@ import networkx as nx
 from fxprune.axes import Factor, units_of
 from fxprune.groups import Group, Groups
 from fxprune.locks import leaf_products, locked_groups
-from fxprune.options import Counts, Options, OptionSolver, Table
+from fxprune.options import COUNTED, Counts, Options, OptionSolver, Table
 
-__all__ = ["AxisOf", "Component", "Constraints", "Counts", "above", "components"]
+__all__ = ["COUNTED", "AxisOf", "Component", "Constraints", "Counts", "above", "components"]
 
 AxisOf: TypeAlias = tuple[str, int]  # (tensor, dimension)
 
@@ -64,7 +64,7 @@ class Component:
 
 
 def components(
-    groups: Groups, constraints: Constraints, *, thin_heads: bool = True, drop_heads: bool = False
+    groups: Groups, constraints: Constraints, *, thin_heads: bool = True, drop_heads: bool = False, round_to: int = 1
 ) -> list[Component]:
     """Split the prunable groups into components and list the options of each.
 
@@ -73,6 +73,7 @@ def components(
         constraints: from the model class; empty for a model that need not load as one.
         thin_heads: narrow the inner factor of a product first (every head gets thinner), else the outer one.
         drop_heads: allow both at any ratio, for widths that have no other way.
+        round_to: counts are multiples of this, where the dense count is one; counts of heads are any.
     """
     locked = locked_groups(groups, constraints)
     free = {group.factor: group for group in groups.prunable if group.name not in locked}
@@ -89,7 +90,7 @@ def components(
     tables: dict[object, Table] = {}
     linked = _linked(free.values(), distinct, [*ties, *map(list, steps)], free)
     for names, own in zip(linked, _products_of(linked, distinct, free), strict=True):
-        solver = OptionSolver(names, own, ties, steps, free, thin_heads, drop_heads)
+        solver = OptionSolver(names, own, ties, steps, free, thin_heads, drop_heads, round_to)
         if solver.key not in tables:  # the layers of a model are alike
             table = tuple(solver.table())
             tables[solver.key] = tables.setdefault(table, table)

@@ -35,6 +35,8 @@ LAYERS = [
         "allocation",
         "budget",
         "flops",
+        "goal",
+        "global_allocation",
         "contractions",
         "silencing",
         "options",

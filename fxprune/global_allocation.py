@@ -1,0 +1,236 @@
+"""Global allocation: the units with the least score per saved parameter or FLOP go first, wherever they are.
+
+Each component of groups has a list of options, from dense to narrow. At a price per parameter (or FLOP) every component
+takes the option that loses least: its lost score plus the price of what it keeps. That is what a greedy walk along the
+concave hull of (score lost, cost saved) ends at. The price at which the model fits the budget is found by bisection;
+what a component saves depends on the widths of the others, so they choose in turn until none changes its mind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fxprune.allocation import TOLERANCE
+from fxprune.budget import Cost
+from fxprune.errors import PlanError
+from fxprune.groups import Groups
+from fxprune.unit_scores import UnitScores, check_scores
+from fxprune.widths import Constraints, Counts, components
+
+MIN_KEEP = 0.1  # of every group: a score says little about what happens when a whole layer vanishes
+_RANGE, _BISECTIONS, _TURNS, _WIDENINGS = 40.0, 28, 4, 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What one component may be cut to.
+
+    Attributes:
+        names: groups of each variable.
+        counts: (options, variables), widest first.
+        cost: what of the cost depends on it.
+    """
+
+    names: tuple[tuple[str, ...], ...]
+    counts: np.ndarray
+    cost: Cost
+
+    def at(self, option: int) -> Counts:
+        return {name: int(n) for n, names in zip(self.counts[option], self.names, strict=True) for name in names}
+
+    def columns(self) -> dict[str, np.ndarray]:
+        return {name: column for column, names in zip(self.counts.T, self.names, strict=True) for name in names}
+
+
+class GlobalAllocation:
+    """Spreads a budget over the groups of one model, as often as wanted: scores and widths may have changed.
+
+    Args:
+        cost: parameters or FLOPs.
+        groups: dense.
+        constraints: what the model class demands, if the result must load as one.
+        min_keep: fraction of every group that stays at least.
+        round_to: counts are multiples of this, where the dense count is one; heads are whole numbers.
+    """
+
+    def __init__(
+        self,
+        cost: Cost,
+        groups: Groups,
+        constraints: Constraints | None = None,
+        *,
+        min_keep: float = MIN_KEEP,
+        round_to: int = 1,
+    ) -> None:
+        self.cost, self.groups, self.min_keep = cost, groups, min_keep
+        self.choices = _choices(cost, groups, constraints or Constraints(), min_keep, round_to)
+        self.dense = {name: groups[name].size for choice in self.choices for names in choice.names for name in names}
+        self.total = cost.count({})
+        self.least = cost.count(self._counts(self.choices, [len(choice.counts) - 1 for choice in self.choices]))
+
+    def check(self, target: int) -> None:
+        """Raise PlanError if `target` is larger than the model or out of reach."""
+        noun = self.cost.noun
+        if target > self.total:
+            raise PlanError(
+                f"the target of {target:,} {noun} is larger than the model",
+                cause=f"it has {self.total:,}",
+                remedy=f"choose a target below {self.total:,}",
+            )
+        if target < self.least:
+            raise PlanError(
+                f"the target of {target:,} {noun} is out of reach",
+                cause=f"with {self.min_keep:.0%} of every group kept, {self.least:,} are left",
+                remedy=f"choose a target of at least {self.least:,}, or a lower floor (min_keep)",
+            )
+
+    def counts(self, target: int, scores: UnitScores) -> Counts:
+        """Return how many units each group keeps: at most `target`, and never more than it has now.
+
+        Args:
+            target: parameters or FLOPs.
+            scores: of the units of now, (units,) or (outer units, units), higher = keep.
+        Raises:
+            PlanError: the target is out of reach.
+            ScoreError: all units score the same.
+        """
+        self.check(target)
+        check_scores({name: scores[name] for name in self.dense})
+        choices = [_narrower(choice, self.groups) for choice in self.choices]
+        losses = [_losses(choice, scores) for choice in choices]
+        found = self._solved(choices, losses, target)
+        if not self._is_near(found[1], target):
+            found = self._exchanged(choices, losses, found, target)
+        return found[1]
+
+    def _is_near(self, counts: Counts, target: int) -> bool:
+        return self.cost.count(counts) >= (1 - TOLERANCE) * target
+
+    def _solved(self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], target: int) -> tuple[float, Counts]:
+        """Return the score lost, and the counts that lose it: at the lowest price at which the model fits."""
+        chosen = [len(choice.counts) - 1 for choice in choices]
+        unit = sum(float(loss.max()) for loss in losses) / max(self.total, 1) or 1.0
+        low, high = -_RANGE, _RANGE  # log2 of the price, relative to the mean score per cost
+        for _ in range(_BISECTIONS):
+            middle = (low + high) / 2
+            found = self._chosen(choices, losses, unit * 2.0**middle)
+            if self.cost.count(self._counts(choices, found)) <= target:
+                chosen, high = found, middle
+            else:
+                low = middle
+        chosen = self._widened(choices, losses, chosen, target)
+        lost = sum(float(loss[i]) for loss, i in zip(losses, chosen, strict=True))
+        return lost, self._counts(choices, chosen)
+
+    def _exchanged(
+        self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], found: tuple[float, Counts], target: int
+    ) -> tuple[float, Counts]:
+        """Where widths are far apart: take a wider one of some component, and let the others pay for it."""
+        every = [found]
+        for i, choice in enumerate(choices):
+            costs = _costs(choice, found[1])
+            wider = costs > float(choice.cost.count(found[1]))
+            if wider.any():
+                part = replace(choice, counts=choice.counts[wider])
+                others = [*choices[:i], part, *choices[i + 1 :]]
+                lost, counts = self._solved(others, [*losses[:i], losses[i][wider], *losses[i + 1 :]], target)
+                if self.cost.count(counts) <= target:
+                    every.append((lost, counts))
+        near = [each for each in every if self._is_near(each[1], target)]
+        return min(near, key=lambda each: each[0]) if near else max(every, key=lambda each: self.cost.count(each[1]))
+
+    def _chosen(self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], price: float) -> list[int]:
+        """Let every component take its best option at a price, in turn, from the widest on."""
+        chosen = [0] * len(choices)
+        counts = self._counts(choices, chosen)
+        for _ in range(_TURNS):
+            before = list(chosen)
+            for i, (choice, loss) in enumerate(zip(choices, losses, strict=True)):
+                chosen[i] = int(np.argmin(loss + price * _costs(choice, counts)))
+                counts |= choice.at(chosen[i])
+            if chosen == before:
+                break
+        return chosen
+
+    def _widened(
+        self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], chosen: list[int], target: int
+    ) -> list[int]:
+        """Spend what is left of the budget: the most score per cost first, while something fits."""
+        for _ in range(_WIDENINGS):
+            counts = self._counts(choices, chosen)
+            slack = target - self.cost.count(counts)
+            best: tuple[float, int, int] | None = None
+            for i, (choice, loss) in enumerate(zip(choices, losses, strict=True)):
+                costs = _costs(choice, counts)
+                more, gain = costs - costs[chosen[i]], loss[chosen[i]] - loss
+                fits = np.flatnonzero((more > 0) & (more <= slack) & (gain >= 0))
+                if len(fits):
+                    option = int(fits[np.argmax(gain[fits] / more[fits])])
+                    value = (float(gain[option] / more[option]), i, option)
+                    best = value if best is None or value[0] > best[0] else best
+            if best is None:
+                break
+            chosen = [best[2] if i == best[1] else option for i, option in enumerate(chosen)]
+        return chosen
+
+    @staticmethod
+    def _counts(choices: Sequence[_Choice], chosen: Iterable[int]) -> Counts:
+        return {name: n for choice, i in zip(choices, chosen, strict=True) for name, n in choice.at(i).items()}
+
+
+def _choices(cost: Cost, groups: Groups, constraints: Constraints, min_keep: float, round_to: int) -> list[_Choice]:
+    """Return the options of each component: thinner heads, fewer heads, and both."""
+    ways = [
+        components(groups, constraints, thin_heads=thin, drop_heads=drop, round_to=round_to)
+        for thin, drop in ((True, False), (False, False), (True, True))
+    ]
+    shared: dict[object, np.ndarray] = {}
+    found = []
+    for alike in zip(*ways, strict=True):
+        names = tuple(alike[0].options.names)
+        least = tuple(max(1, ceil(min_keep * groups[group[0]].size)) for group in names)
+        key = (*(id(part.options.table) for part in alike), least)
+        if key not in shared:  # the layers of a model are alike
+            rows = {counts for part in alike for _, counts in part.options.table}
+            wide = [row for row in rows if all(n >= low for n, low in zip(row, least, strict=True))]
+            shared[key] = np.array(sorted(wide, key=lambda row: (-sum(row), row)), dtype=np.int64)
+        found.append(_Choice(names, shared[key], cost.share(alike[0].groups)))
+    return found
+
+
+def _narrower(choice: _Choice, groups: Groups) -> _Choice:
+    """Leave out what is wider than the groups are now."""
+    now = np.array([groups[names[0]].size for names in choice.names])
+    return replace(choice, counts=choice.counts[(choice.counts <= now).all(1)])
+
+
+def _costs(choice: _Choice, counts: Mapping[str, int]) -> np.ndarray:
+    """Return the cost of each option beside the widths of the others."""
+    costs = choice.cost.count({**counts, **choice.columns()})  # type: ignore[dict-item]
+    return np.broadcast_to(np.asarray(costs, dtype=np.float64), len(choice.counts))
+
+
+def _losses(choice: _Choice, scores: UnitScores) -> np.ndarray:
+    """Return the score that goes with each option: that of the worst units of every group, over all outer units."""
+    lost = np.zeros(len(choice.counts))
+    for name, column in choice.columns().items():
+        sums = _worst_sums(scores[name])
+        lost += sums[len(sums) - 1 - column]
+    return lost
+
+
+def _worst_sums(score: Tensor) -> np.ndarray:
+    """Return the summed scores of the worst 0, 1, 2, ... units.
+
+    >>> _worst_sums(torch.tensor([3.0, 1.0, 2.0])).tolist()
+    [0.0, 1.0, 3.0, 6.0]
+    """
+    ordered = score.double().sort(-1).values
+    ordered = ordered if ordered.ndim == 1 else ordered.sum(0)
+    return np.concatenate(([0.0], torch.cumsum(ordered, 0).numpy()))
