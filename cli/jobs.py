@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from fxprune.api import capture, prune
+from fxprune.api import analyse, capture, prune
 from fxprune.cli import render
 from fxprune.cli.errors import process_index
 from fxprune.cli.graphs import open_model
-from fxprune.cli.results import loss_rows, report, size_rows
+from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_rows
 from fxprune.cli.snapshots import Family
 from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
 from fxprune.distillation.config import DistillConfig
@@ -22,6 +22,8 @@ from fxprune.distillation.report import Snapshot, StepReport
 from fxprune.distillation.run import StartReport, distill
 from fxprune.distillation.waypoints import folder_name
 from fxprune.errors import DataError
+from fxprune.forecast import flops_of
+from fxprune.goal import Allocation
 from fxprune.groups import feature_outputs
 from fxprune.hub import offline
 from fxprune.plan import Plan
@@ -47,11 +49,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """What `fxprune prune` is asked for; one of the first three."""
+    """What `fxprune prune` is asked for; one of the first four."""
 
     target_params: str | None
+    target_flops: str | None
     ratio: float | None
     plan_file: Path | None
+    length: int
+    allocation: Allocation
+    min_keep: float | None
+    round_to: int
     importance: str
     free_outputs: bool
     seed: int
@@ -94,9 +101,11 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
     if not ranks.main:
         ranks.wait()
         return
+    flops = flop_facts(result.teacher_flops, result.student_flops, config.length)
     facts = {
         **job,
         "params": {"teacher": result.teacher_params, "student": result.student_params},
+        "flops": flops,
         "objective": result.objective,
         "losses": result.held_out,
         "notes": list(result.notes),
@@ -117,8 +126,8 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
     if family.written and not to.as_json:
         render.out().print(family.table())
     outputs = replace(outputs, failures={**outputs.failures, **family.failures()})
-    rows = size_rows(result.teacher_params, result.student_params, outputs)
     ranks.wait()
+    rows = [*size_rows(result.teacher_params, result.student_params, outputs), *flop_rows(flops)]
     report(facts, outputs, [*rows, *loss_rows(result.objective, result.held_out)], as_json=to.as_json)
 
 
@@ -135,14 +144,28 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         given.examples,
         ratio=cut.ratio,
         target_params=cut.target_params,
+        target_flops=cut.target_flops,
         plan=plan,
+        length=cut.length,
+        allocation=cut.allocation,
+        min_keep=cut.min_keep,
+        round_to=cut.round_to,
         importance=cut.importance,
         free_outputs=feature_outputs(teacher) if cut.free_outputs else None,
         verify=cut.verify,
     )
     dense, left = teacher.num_parameters(), slim.num_parameters()
     settings = {**asdict(cut), "plan_file": cut.plan_file and str(cut.plan_file)}
-    facts = {"command": "prune", "model": model, "settings": settings, "params": {"teacher": dense, "student": left}}
+    flops = flop_facts(
+        flops_of(teacher, analyse(teacher), cut.length), flops_of(slim, slim.meta["groups"], cut.length), cut.length
+    )
+    facts = {
+        "command": "prune",
+        "model": model,
+        "settings": settings,
+        "params": {"teacher": dense, "student": left},
+        "flops": flops,
+    }
     outputs = write_outputs(
         slim,
         to.folder,
@@ -152,7 +175,7 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         facts=facts,
         on_stage=_say_stage,
     )
-    report(facts, outputs, size_rows(dense, left, outputs), as_json=to.as_json)
+    report(facts, outputs, [*size_rows(dense, left, outputs), *flop_rows(flops)], as_json=to.as_json)
 
 
 def _leave_it(snapshot: Snapshot) -> None:
@@ -170,7 +193,8 @@ def _default_dataset() -> str:
 
 
 def _say_start(start: StartReport) -> None:
-    render.say(f"{start.teacher_params:,} -> {start.student_params:,} parameters, objective: {start.objective}")
+    student = "by score" if start.student_params is None else f"{start.student_params:,}"
+    render.say(f"{start.teacher_params:,} -> {student} parameters, objective: {start.objective}")
     for note in start.notes:
         render.say(note)
 

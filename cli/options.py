@@ -94,7 +94,19 @@ dataset = click.option(
 output = click.option("--output", type=FOLDER, default=Path("out"), show_default=True, help="Folder for all results.")
 overwrite = click.option("--overwrite", is_flag=True, help="Replace the results of an earlier run in --output.")
 target = click.option("--target-params", type=COUNT, help="Upper bound: 15M, 14500000, or 25% of the model.")
+target_flops = click.option("--target-flops", type=COUNT, help="Instead: FLOPs of one text: 2G or 25%; 2 a product.")
 target_ratio = click.option("--target-ratio", type=float, help="Instead: fraction of every width that stays.")
+allocation = click.option(
+    "--allocation",
+    type=click.Choice(["uniform", "global"]),
+    default="uniform",
+    show_default=True,
+    help="The same ratio everywhere, or least score per saved cost first.",
+)
+min_keep = click.option(
+    "--min-keep", type=float, help="Of a global allocation: least share of a group.  [default: 0.1]"
+)
+round_to = click.option("--round-to", type=AT_LEAST_1, default=1, help="Kept sizes are multiples of this; heads any.")
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 seed = click.option("--seed", default=0, show_default=True, help="Of data order, masks and random scores.")
 verify = click.option("--verify", is_flag=True, help="Prove the result and write certificate.json.")
@@ -162,7 +174,7 @@ def chosen_target() -> dict[str, Any]:
     Without a target it is the last snapshot.
     """
     ctx = click.get_current_context()
-    names = ("target_params", "target_ratio")
+    names = ("target_params", "target_flops", "target_ratio")
     given = {name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     chosen = {name: value for name, value in ctx.params.items() if name in (given or names)}
     if not any(chosen.values()) and ctx.params.get("snapshots"):

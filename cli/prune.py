@@ -13,10 +13,12 @@ from fxprune.errors import check_one_of
 
 
 @click.command("prune", short_help="Cut a model at once, without training.")
-@opt.options(opt.model, opt.target)
+@opt.options(opt.model, opt.target, opt.target_flops)
 @click.option("--ratio", type=click.FloatRange(0, 1, min_open=True), help="Fraction of every matrix axis that stays.")
 @click.option("--plan", "plan_file", type=opt.FILE, help="plan.json of an earlier run of the same model.")
 @click.option("--importance", type=click.Choice(["magnitude", "random"]), default="magnitude", show_default=True)
+@opt.options(opt.allocation, opt.min_keep, opt.round_to)
+@click.option("--length", type=opt.AT_LEAST_1, default=128, show_default=True, help="Tokens that FLOPs are counted at.")
 @opt.options(opt.free_outputs, opt.output, opt.overwrite, opt.seed, opt.verify)
 @opt.options(opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled
@@ -34,8 +36,13 @@ def command(
 
     fxprune prune --model bert-base-uncased --target-params 15M
     """
-    given = {"--target-params": cut["target_params"], "--ratio": cut["ratio"], "--plan": cut["plan_file"]}
-    check_one_of(given, opt.TARGET_EXAMPLE)
+    names = {
+        "--target-params": "target_params",
+        "--target-flops": "target_flops",
+        "--ratio": "ratio",
+        "--plan": "plan_file",
+    }
+    check_one_of({option: cut[name] for option, name in names.items()}, opt.TARGET_EXAMPLE)
     from fxprune.cli.jobs import Cut, LatencySettings, Target, prune_job
 
     settings = LatencySettings(grid=grid, threads=threads) if latency else None

@@ -117,6 +117,20 @@ def comparison_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
     return table
 
 
+def short(count: int) -> str:
+    """Return a large number with three digits and its unit.
+
+    >>> short(22_345_678_901), short(1_300)
+    ('22.3G', '1.30k')
+    """
+    size, unit = next(
+        ((size, unit) for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")) if count >= size),
+        (1, ""),
+    )
+    digits = max(0, 2 - len(str(count // size)) + 1) if unit else 0
+    return f"{count / size:.{digits}f}{unit}"
+
+
 def megabytes(size: int | None) -> str:
     """Return a size in MB, or nothing if it is unknown.
 

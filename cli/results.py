@@ -56,6 +56,20 @@ def size_rows(teacher: int, student: int, outputs: Outputs) -> list[Row]:
     return rows
 
 
+def flop_facts(teacher: int | None, student: int | None, length: int) -> dict[str, Any]:
+    """Return the FLOPs of both models, and what they were counted at."""
+    return {"teacher": teacher, "student": student, "batch": 1, "length": length}
+
+
+def flop_rows(facts: Mapping[str, Any]) -> list[Row]:
+    """Return the FLOPs of both models; nothing where they depend on data."""
+    teacher, student = facts["teacher"], facts["student"]
+    if not teacher or not student:
+        return []
+    title = f"FLOPs at {facts['batch']} x {facts['length']}"
+    return [(title, render.short(teacher), render.short(student), f"{teacher / student:.2f}x fewer")]
+
+
 def loss_rows(objective: str, held_out: Mapping[str, Mapping[str, float]]) -> list[Row]:
     """Return the losses on held-out text; the transfer terms of the teacher are zero by definition."""
     before, rows = held_out["teacher"], []

@@ -54,55 +54,58 @@ class GlobalAllocation:
     Args:
         cost: parameters or FLOPs.
         groups: dense.
+        target: what the cost may be at the end.
         constraints: what the model class demands, if the result must load as one.
         min_keep: fraction of every group that stays at least.
         round_to: counts are multiples of this, where the dense count is one; heads are whole numbers.
+    Raises:
+        PlanError: the target is larger than the model, or out of reach.
     """
 
     def __init__(
         self,
         cost: Cost,
         groups: Groups,
+        target: int,
         constraints: Constraints | None = None,
         *,
         min_keep: float = MIN_KEEP,
         round_to: int = 1,
     ) -> None:
-        self.cost, self.groups, self.min_keep = cost, groups, min_keep
+        self.cost, self.groups, self.target, self.min_keep = cost, groups, target, min_keep
         self.choices = _choices(cost, groups, constraints or Constraints(), min_keep, round_to)
         self.dense = {name: groups[name].size for choice in self.choices for names in choice.names for name in names}
         self.total = cost.count({})
-        self.least = cost.count(self._counts(self.choices, [len(choice.counts) - 1 for choice in self.choices]))
+        self._check(target, cost.noun)
 
-    def check(self, target: int) -> None:
-        """Raise PlanError if `target` is larger than the model or out of reach."""
-        noun = self.cost.noun
+    def _check(self, target: int, noun: str) -> None:
         if target > self.total:
             raise PlanError(
                 f"the target of {target:,} {noun} is larger than the model",
                 cause=f"it has {self.total:,}",
                 remedy=f"choose a target below {self.total:,}",
             )
-        if target < self.least:
+        least = self.cost.count(self._counts(self.choices, [len(choice.counts) - 1 for choice in self.choices]))
+        if target < least:
             raise PlanError(
                 f"the target of {target:,} {noun} is out of reach",
-                cause=f"with {self.min_keep:.0%} of every group kept, {self.least:,} are left",
-                remedy=f"choose a target of at least {self.least:,}, or a lower floor (min_keep)",
+                cause=f"with {self.min_keep:.0%} of every group kept, {least:,} are left",
+                remedy=f"choose a target of at least {least:,}, or a lower floor (min_keep)",
             )
 
-    def counts(self, target: int, scores: UnitScores) -> Counts:
-        """Return how many units each group keeps: at most `target`, and never more than it has now.
+    def counts(self, scores: UnitScores, left: float = 0.0, at_most: Mapping[str, int] | None = None) -> Counts:
+        """Return how many units each group keeps, never more than it has now.
 
         Args:
-            target: parameters or FLOPs.
             scores: of the units of now, (units,) or (outer units, units), higher = keep.
+            left: what is left of the way from the dense cost to the target.
+            at_most: units of groups that have more now, but not for long.
         Raises:
-            PlanError: the target is out of reach.
             ScoreError: all units score the same.
         """
-        self.check(target)
+        target = self.target + round((self.total - self.target) * left)
         check_scores({name: scores[name] for name in self.dense})
-        choices = [_narrower(choice, self.groups) for choice in self.choices]
+        choices = [_narrower(choice, self.groups, at_most or {}) for choice in self.choices]
         losses = [_losses(choice, scores) for choice in choices]
         found = self._solved(choices, losses, target)
         if not self._is_near(found[1], target):
@@ -204,9 +207,9 @@ def _choices(cost: Cost, groups: Groups, constraints: Constraints, min_keep: flo
     return found
 
 
-def _narrower(choice: _Choice, groups: Groups) -> _Choice:
+def _narrower(choice: _Choice, groups: Groups, at_most: Mapping[str, int]) -> _Choice:
     """Leave out what is wider than the groups are now."""
-    now = np.array([groups[names[0]].size for names in choice.names])
+    now = np.array([min(at_most.get(name, groups[name].size) for name in names) for names in choice.names])
     return replace(choice, counts=choice.counts[(choice.counts <= now).all(1)])
 
 

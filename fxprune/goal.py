@@ -81,18 +81,16 @@ class Goal:
             return uniform(groups, self.ratio, limits, round_to=self.round_to)
         if self.allocation == "global":
             assert scores is not None, "a global allocation ranks units"
-            found = self.spread(traced, groups, limits)
-            return found.counts(self.target(found.total), scores)
+            return self.spread(traced, groups, limits).counts(scores)
         cost = self.cost(traced, groups)
         return solve(cost, groups, self.target(cost.count({})), limits, round_to=self.round_to)
 
     def spread(self, traced: GraphModule, groups: Groups, limits: Constraints) -> GlobalAllocation:
-        """Return what spreads a budget by scores, once it is known that the target can be reached."""
+        """Return what spreads a budget by scores, or raise PlanError if it cannot be met."""
         check_rounding(groups, self.round_to)
-        floor = MIN_KEEP if self.min_keep is None else self.min_keep
-        found = GlobalAllocation(self.cost(traced, groups), groups, limits, min_keep=floor, round_to=self.round_to)
-        found.check(self.target(found.total))
-        return found
+        cost, floor = self.cost(traced, groups), MIN_KEEP if self.min_keep is None else self.min_keep
+        target = self.target(cost.count({}))
+        return GlobalAllocation(cost, groups, target, limits, min_keep=floor, round_to=self.round_to)
 
 
 def check_spread(allocation: str, min_keep: float | None, round_to: int, *, by_ratio: bool) -> None:

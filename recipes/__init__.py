@@ -65,7 +65,7 @@ def config_of(name: str, **overrides: Any) -> Any:
     from fxprune.distillation.config import DistillConfig, LossWeights, ScheduleConfig
 
     settings = read_recipe(name)
-    if {"target_params", "target_ratio"} & overrides.keys():
+    if {"target_params", "target_flops", "target_ratio"} & overrides.keys():
         settings = {key: value for key, value in settings.items() if not key.startswith("target_")}
     parts = {
         "schedule": ScheduleConfig(**settings.pop("schedule", {})),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Literal, get_args
 
-from fxprune.errors import UsageError, unknown_name
+from fxprune.errors import UsageError, check_one_of, unknown_name
+from fxprune.goal import Allocation, Goal
 from fxprune.importance import OVER_TIME
 
 ScheduleKind = Literal["cubic", "linear", "one-shot"]
@@ -89,8 +90,13 @@ class DistillConfig:
 
     Attributes:
         target_params: ``"15M"``, 14500000 or ``"25%"``; or
+        target_flops: the same of the FLOPs at batch 1 and `length` tokens; or
         target_ratio: fraction of every matrix axis that stays, in (0, 1], as the paper's models are given.
         snapshots: sizes on the way, as parameters or ``"50%"``, at which the student is handed out too.
+        allocation: uniform (the same ratio in every matrix, as in the paper), or global: at each cut the units with the
+            least score per saved parameter (or FLOP) go, so that the budget follows the schedule, not the widths.
+        min_keep: of a global allocation: fraction of every group that stays at least; None: a tenth.
+        round_to: kept sizes are multiples of this where the dense size is one; heads stay whole numbers.
         max_steps: optimizer steps.
         batch_size: sequences a step.
         micro_batch: sequences at a time, where not all of a step fit into memory; None: all.
@@ -114,8 +120,12 @@ class DistillConfig:
     """
 
     target_params: int | str | None = None
+    target_flops: int | str | None = None
     target_ratio: float | None = None
     snapshots: tuple[int | str, ...] = ()
+    allocation: Allocation = "uniform"
+    min_keep: float | None = None
+    round_to: int = 1
     max_steps: int = 200
     batch_size: int = 16
     micro_batch: int | None = None
@@ -141,10 +151,9 @@ class DistillConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        if (self.target_params is None) == (self.target_ratio is None):
-            raise UsageError("give one of target_params and target_ratio", remedy='for example target_params="25%"')
-        if self.target_ratio is not None and not 0.0 < self.target_ratio <= 1.0:
-            raise UsageError(f"the target ratio {self.target_ratio} is not in (0, 1]", remedy="0.5 halves every axis")
+        targets = {name: getattr(self, name) for name in ("target_params", "target_flops", "target_ratio")}
+        check_one_of(targets, 'target_params="25%"')
+        _ = self.goal  # checks itself
         self._check_snapshots()
         for name in ("max_steps", "batch_size", "micro_batch", "length", "held_out_batches"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
@@ -188,3 +197,16 @@ class DistillConfig:
                 cause=f"the schedule takes {way}, and each snapshot rests for {self.rest}",
                 remedy="use more steps, an earlier end or a shorter rest",
             )
+
+    @property
+    def goal(self) -> Goal:
+        """How small the student shall be, and how that is spread."""
+        return Goal(
+            ratio=self.target_ratio,
+            target_params=self.target_params,
+            target_flops=self.target_flops,
+            length=self.length,
+            allocation=self.allocation,
+            min_keep=self.min_keep,
+            round_to=self.round_to,
+        )

@@ -10,12 +10,13 @@ from torch.optim import Optimizer
 
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.waypoints import Way, Waypoint
+from fxprune.global_allocation import GlobalAllocation
 from fxprune.importance import weight_score
 from fxprune.schedule import cubic, linear
 from fxprune.silencing import all_places, reviving_places, silence
 from fxprune.smoothing import smoothing_for
 from fxprune.student import Student
-from fxprune.unit_scores import UnitScorer
+from fxprune.unit_scores import UnitScorer, UnitScores
 from fxprune.units import Kept
 from fxprune.widths import Counts
 
@@ -28,17 +29,22 @@ class Cutter:
 
     Args:
         student: to be cut.
-        final: units each group has at the end.
+        final: units each group has at the end, or what spreads the budget at each cut.
         config: settings.
         waypoints: sizes to rest at on the way, largest first.
     """
 
     def __init__(
-        self, student: Student, final: Counts, config: DistillConfig, waypoints: Sequence[Waypoint] = ()
+        self,
+        student: Student,
+        final: Counts | GlobalAllocation,
+        config: DistillConfig,
+        waypoints: Sequence[Waypoint] = (),
     ) -> None:
         self.student, self.final, self.config = student, final, config
-        self.dense = {name: student.groups[name].size for name in final}
-        self.way = Way(self.dense, final, waypoints)
+        names = final.dense if isinstance(final, GlobalAllocation) else final
+        self.dense = {name: student.groups[name].size for name in names}
+        self.way = Way(self.dense, names, waypoints)
         self.stop: Waypoint | None = None  # where the student rests, or rested last
         self.rests_until = 0
         self.arrived = False
@@ -127,11 +133,17 @@ class Cutter:
 
     def _ranked(self, left: float) -> dict[str, Tensor]:
         """Return which units of now stay; without revival, those that are zeroed do not come back."""
-        counts = self.way.counts(left)
         scores = self.scores.value
         if not self.config.schedule.revive:
             scores = {name: _last(score, self.silent.get(name)) for name, score in scores.items()}
-        return self.student.best(counts, scores)
+        return self.student.best(self._counts(left, scores), scores)
+
+    def _counts(self, left: float, scores: UnitScores) -> Counts:
+        """Return how many units stay: on the way to widths that are known, or those the scores choose for a budget."""
+        if not isinstance(self.final, GlobalAllocation):
+            return self.way.counts(left)
+        present = {name: int(mask.sum(-1).max()) for name, mask in self.silent.items()}
+        return self.final.counts(scores, left, at_most={} if self.config.schedule.revive else present)
 
     def _trains_on(self) -> bool:
         """Tell whether zeroed units may return: until the target is reached."""

@@ -17,6 +17,7 @@ from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.taps import Taps
 from fxprune.distillation.terms import Terms
 from fxprune.distillation.waypoints import Waypoint
+from fxprune.global_allocation import GlobalAllocation
 from fxprune.passes import DropoutMode, run_passes
 from fxprune.student import Student
 from fxprune.traced import Traced
@@ -31,7 +32,7 @@ class Distiller:
         student: a copy of it, to be cut.
         taps: of both.
         objective: of both.
-        final: units each group has at the end.
+        final: units each group has at the end, or what spreads the budget at each cut.
         config: settings.
         ranks: the processes of the run, and their device.
         waypoints: sizes to rest at on the way, largest first.
@@ -44,7 +45,7 @@ class Distiller:
         student: Student,
         taps: Taps,
         objective: Objective,
-        final: Counts,
+        final: Counts | GlobalAllocation,
         config: DistillConfig,
         ranks: Ranks,
         *,

@@ -22,7 +22,8 @@ class StartReport:
     """What is known before the first step."""
 
     teacher_params: int
-    student_params: int  # as planned
+    teacher_flops: int | None  # at batch 1 and the length of training; None where they depend on data
+    student_params: int | None  # as planned, or at most; None where a global allocation counts FLOPs
     objective: str
     notes: tuple[str, ...]
 

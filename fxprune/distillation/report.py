@@ -58,6 +58,7 @@ class DistillResult:
         student: the slim model.
         teacher_params: of the dense model.
         student_params: of the slim one.
+        teacher_flops, student_flops: at batch 1 and the length of training; None where they depend on data.
         held_out: name -> value on held-out text, for the teacher and the student: masked or causal LM loss in nats
             ("task"), KL to the teacher in nats ("kl"), relative feature error ("hidden").
         objective: "masked LM", "causal LM" or "features".
@@ -69,6 +70,8 @@ class DistillResult:
     student: Traced
     teacher_params: int
     student_params: int
+    teacher_flops: int | None
+    student_flops: int | None
     held_out: Mapping[str, Mapping[str, float]]
     objective: str
     notes: tuple[str, ...]

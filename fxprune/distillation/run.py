@@ -24,6 +24,7 @@ from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.report import DistillResult, Snapshot, StepReport
 from fxprune.distillation.taps import find_taps
 from fxprune.distillation.waypoints import find_waypoints
+from fxprune.forecast import flops_of, forecast
 from fxprune.groups import byproducts, feature_outputs
 from fxprune.student import Student
 from fxprune.traced import Traced
@@ -114,8 +115,8 @@ def prepare(
     student = Student(
         traced, free_outputs=feature_outputs(traced) if objective.name == FEATURES else byproducts(traced)
     )
-    final = api.counts_for(student, ratio=config.target_ratio, target_params=config.target_params, limits=limits)
-    waypoints = find_waypoints(config.snapshots, student, final, limits)
+    planned = forecast(traced, student.groups, config.goal, limits)
+    waypoints = find_waypoints(config.snapshots, student, planned.final, limits, round_to=config.round_to)
     held_out, batches = feed(dataset, tokenizer, objective, config, text_column, ranks)
     check_fits(teacher, held_out[0])
     taps = find_taps(traced, student.groups, student.free_outputs)
@@ -123,16 +124,17 @@ def prepare(
         move(graph, ranks.device)
     start = StartReport(
         teacher_params=teacher.num_parameters(),
-        student_params=student.budget.parameters(final),
+        teacher_flops=planned.dense_flops,
+        student_params=planned.params,
         objective=objective.name,
-        notes=notes_on(objective, student, taps, config),
+        notes=(*notes_on(objective, student, taps, config), *planned.notes),
     )
     distiller = Distiller(
         teacher,
         student,
         taps,
         objective,
-        final,
+        planned.final,
         config,
         ranks,
         waypoints=waypoints,
@@ -207,6 +209,8 @@ class Run:
             student=student,
             teacher_params=self.start.teacher_params,
             student_params=student.num_parameters(),
+            teacher_flops=self.start.teacher_flops,
+            student_flops=flops_of(student, self.distiller.student.groups, self.distiller.config.length),
             held_out=measured,
             objective=self.start.objective,
             notes=self.start.notes,

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 from fxprune.allocation import parse_count, solve
 from fxprune.errors import PlanError, UsageError
+from fxprune.global_allocation import GlobalAllocation
 from fxprune.schedule import counts_at
 from fxprune.student import Student
 from fxprune.widths import Constraints, Counts
@@ -34,31 +35,51 @@ class Waypoint:
 
 
 def find_waypoints(
-    sizes: Sequence[str | int], student: Student, final: Counts, limits: Constraints
+    sizes: Sequence[str | int],
+    student: Student,
+    final: Counts | GlobalAllocation,
+    limits: Constraints,
+    *,
+    round_to: int = 1,
 ) -> tuple[Waypoint, ...]:
     """Solve the widths of each size, largest first; none is narrower anywhere than what follows.
 
     Args:
         sizes: parameters, as ``"30M"`` or ``"25%"``; the target itself may be among them.
         student: dense.
-        final: units at the target.
+        final: units at the target, or what spreads a budget by scores: then the widths of a size are not known yet.
         limits: what the model class demands.
+        round_to: widths are multiples of it.
     Raises:
-        UsageError: two sizes are the same.
+        UsageError: two sizes are the same, or sizes are parameters and the budget FLOPs.
         PlanError: a size is not between the target and the dense model.
     """
     dense = student.budget.parameters({})
     targets = {folder_name(size): parse_count(size, dense) for size in sizes}
     if len(set(targets.values())) < len(sizes):
         raise UsageError(f"snapshots {', '.join(map(str, sizes))}: one is named twice", remedy="name each size once")
+    if isinstance(final, GlobalAllocation):
+        return _on_budget(targets, final)
     found: list[Waypoint] = []
     floor: Counts = final
     for name, target in sorted(targets.items(), key=lambda item: item[1]):
         _check_between(name, target, student.budget.parameters(final), dense)
         if target * 0.99 > student.budget.parameters(final):
-            floor = solve(student.budget, student.groups, target, limits, floor=floor)
+            floor = solve(student.budget, student.groups, target, limits, floor=floor, round_to=round_to)
         found.append(Waypoint(name=name, counts=floor, left=_left(student, floor, final)))
     return tuple(reversed(found))
+
+
+def _on_budget(targets: Mapping[str, int], spread: GlobalAllocation) -> tuple[Waypoint, ...]:
+    """Place sizes on the way of a budget: scores choose their widths."""
+    if targets and spread.cost.noun != "parameters":
+        raise UsageError("snapshots are numbers of parameters, and the target is not", remedy="use target_params")
+    for name, target in targets.items():
+        _check_between(name, target, spread.target, spread.total)
+    lefts = {name: (n - spread.target) / (spread.total - spread.target) for name, n in targets.items()}
+    return tuple(
+        Waypoint(name=name, counts={}, left=left) for name, left in sorted(lefts.items(), key=lambda item: -item[1])
+    )
 
 
 def folder_name(size: str | int) -> str:

@@ -188,11 +188,13 @@ def test_a_model_that_takes_more_than_text_cannot_be_distilled(refused, models, 
 @pytest.mark.parametrize("arguments", [(), ("--ratio", 0.5, "--target-params", "50%")])
 def test_prune_needs_one_target(refused, arguments):
     said = refused(*PRUNE, "never-loaded", *arguments)
-    assert said.startswith("UsageError: give one of --target-params, --ratio, --plan")
+    assert said.startswith("UsageError: give one of --target-params, --target-flops, --ratio, --plan")
 
 
 def test_distill_needs_a_target(refused):
-    assert refused(*DISTILL, "never-loaded").startswith("UsageError: give one of --target-params, --target-ratio")
+    assert refused(*DISTILL, "never-loaded").startswith(
+        "UsageError: give one of --target-params, --target-flops, --target-ratio"
+    )
 
 
 @pytest.mark.parametrize("option", [("--ratio", 0), ("--ratio", 1.5), ("--grid", "4"), ("--threads", 0)])

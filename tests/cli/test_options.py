@@ -79,8 +79,11 @@ def test_a_recipe_gives_the_defaults_and_options_go_before_it(tmp_path, monkeypa
     ("options", "said"),
     [
         (["--recipe", "homobert-tny"], "did you mean 'homobert-tiny'"),
-        (["--target-params", "3M", "--target-ratio", "0.5"], "give one of --target-params, --target-ratio"),
-        ([], "give one of --target-params, --target-ratio"),
+        (
+            ["--target-params", "3M", "--target-ratio", "0.5"],
+            "give one of --target-params, --target-flops, --target-ratio",
+        ),
+        ([], "give one of --target-params, --target-flops, --target-ratio"),
         (["--target-ratio", "2"], "not in (0, 1]"),
     ],
 )

@@ -1,0 +1,102 @@
+"""What a cut will come to, told from shapes alone: a model on the meta device has no weights to wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch.fx import GraphModule
+
+from fxprune.allocation import TOLERANCE
+from fxprune.budget import Budget
+from fxprune.errors import AnalysisError
+from fxprune.flops import FlopBudget
+from fxprune.global_allocation import GlobalAllocation
+from fxprune.goal import Goal
+from fxprune.groups import Groups
+from fxprune.widths import Constraints, Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forecast:
+    """Sizes before and after a cut.
+
+    Attributes:
+        dense_params, dense_flops: of the model; FLOPs at batch 1 and `length`, None where they depend on data.
+        params, flops: of what is left; None where a global allocation decides by scores that are not known yet.
+        length: tokens that FLOPs are counted at.
+        widths: group -> (units, units that stay), of those that shrink; empty where scores decide.
+        final: units that stay, or what spreads the budget once there are scores.
+        notes: a target that is not met to 1 %.
+    """
+
+    dense_params: int
+    params: int | None
+    dense_flops: int | None
+    flops: int | None
+    length: int
+    widths: Mapping[str, tuple[int, int]]
+    final: Counts | GlobalAllocation = field(repr=False)
+    notes: tuple[str, ...] = ()
+
+
+def forecast(traced: GraphModule, groups: Groups, goal: Goal, limits: Constraints) -> Forecast:
+    """Plan without scores or weights.
+
+    Args:
+        traced: dense; may be on the meta device.
+        groups: of it.
+        goal: what is asked for.
+        limits: what the model class demands, if the result must load as one.
+    Raises:
+        PlanError: the target is larger than the model, or out of reach.
+    """
+    params, flops = Budget.of(traced, groups), _flops(traced, groups, goal.length)
+    dense = params.count({}), flops and flops.count({})
+    if goal.allocation == "global":
+        spread = goal.spread(traced, groups, limits)
+        by_params = goal.target_flops is None
+        left = (spread.target, None) if by_params else (None, spread.target)
+        return Forecast(
+            dense_params=dense[0],
+            params=left[0],
+            dense_flops=dense[1],
+            flops=left[1],
+            length=goal.length,
+            widths={},
+            final=spread,
+        )
+    counts = goal.counts(traced, groups, limits)
+    return Forecast(
+        dense_params=dense[0],
+        params=params.count(counts),
+        dense_flops=dense[1],
+        flops=flops and flops.count(counts),
+        length=goal.length,
+        widths={name: (groups[name].size, n) for name, n in counts.items() if n < groups[name].size},
+        final=counts,
+        notes=_missed(goal, traced, groups, counts),
+    )
+
+
+def flops_of(traced: GraphModule, groups: Groups, length: int) -> int | None:
+    """Return the FLOPs of a model as it is now, at batch 1; None where they depend on data."""
+    budget = _flops(traced, groups, length)
+    return budget and budget.flops()
+
+
+def _flops(traced: GraphModule, groups: Groups, length: int) -> FlopBudget | None:
+    try:
+        return FlopBudget.of(traced, groups, length=length)
+    except AnalysisError:
+        return None
+
+
+def _missed(goal: Goal, traced: GraphModule, groups: Groups, counts: Counts) -> tuple[str, ...]:
+    if goal.ratio is not None:
+        return ()
+    cost = goal.cost(traced, groups)
+    target, found = goal.target(cost.count({})), cost.count(counts)
+    if found >= (1 - TOLERANCE) * target:
+        return ()
+    return (f"{found / target:.1%} of the {target:,} {cost.noun} asked for: no allowed widths come nearer",)
