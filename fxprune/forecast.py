@@ -23,7 +23,7 @@ class Forecast:
 
     Attributes:
         dense_params, dense_flops: of the model; FLOPs at batch 1 and `length`, None where they depend on data.
-        params, flops: of what is left; None where a global allocation decides by scores that are not known yet.
+        params, flops: of what is left, or at most; None where scores decide that are not known yet.
         length: tokens that FLOPs are counted at.
         widths: group -> (units, units that stay), of those that shrink; empty where scores decide.
         final: units that stay, or what spreads the budget once there are scores.
@@ -52,26 +52,16 @@ def forecast(traced: GraphModule, groups: Groups, goal: Goal, limits: Constraint
         PlanError: the target is larger than the model, or out of reach.
     """
     params, flops = Budget.of(traced, groups), _flops(traced, groups, goal.length)
-    dense = params.count({}), flops and flops.count({})
+    dense = {"dense_params": params.count({}), "dense_flops": None if flops is None else flops.flops()}
     if goal.allocation == "global":
         spread = goal.spread(traced, groups, limits)
-        by_params = goal.target_flops is None
-        left = (spread.target, None) if by_params else (None, spread.target)
-        return Forecast(
-            dense_params=dense[0],
-            params=left[0],
-            dense_flops=dense[1],
-            flops=left[1],
-            length=goal.length,
-            widths={},
-            final=spread,
-        )
+        bound = {"params": None, "flops": None, ("params" if goal.target_flops is None else "flops"): spread.target}
+        return Forecast(**dense, **bound, length=goal.length, widths={}, final=spread)  # type: ignore[arg-type]
     counts = goal.counts(traced, groups, limits)
     return Forecast(
-        dense_params=dense[0],
+        **dense,  # type: ignore[arg-type]
         params=params.count(counts),
-        dense_flops=dense[1],
-        flops=flops and flops.count(counts),
+        flops=None if flops is None else flops.flops(counts),
         length=goal.length,
         widths={name: (groups[name].size, n) for name, n in counts.items() if n < groups[name].size},
         final=counts,
@@ -82,7 +72,7 @@ def forecast(traced: GraphModule, groups: Groups, goal: Goal, limits: Constraint
 def flops_of(traced: GraphModule, groups: Groups, length: int) -> int | None:
     """Return the FLOPs of a model as it is now, at batch 1; None where they depend on data."""
     budget = _flops(traced, groups, length)
-    return budget and budget.flops()
+    return None if budget is None else budget.flops()
 
 
 def _flops(traced: GraphModule, groups: Groups, length: int) -> FlopBudget | None:

@@ -104,7 +104,7 @@ class GlobalAllocation:
             ScoreError: all units score the same.
         """
         target = self.target + round((self.total - self.target) * left)
-        check_scores({name: scores[name] for name in self.dense})
+        check_scores({name: scores[name] for name in self.dense if name in scores})
         choices = [_narrower(choice, self.groups, at_most or {}) for choice in self.choices]
         losses = [_losses(choice, scores) for choice in choices]
         found = self._solved(choices, losses, target)
@@ -115,8 +115,13 @@ class GlobalAllocation:
     def _is_near(self, counts: Counts, target: int) -> bool:
         return self.cost.count(counts) >= (1 - TOLERANCE) * target
 
-    def _solved(self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], target: int) -> tuple[float, Counts]:
-        """Return the score lost, and the counts that lose it: at the lowest price at which the model fits."""
+    def _solved(
+        self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], target: int, *, full: bool = False
+    ) -> tuple[float, Counts]:
+        """Return the score lost, and the counts that lose it: at the lowest price at which the model fits.
+
+        With `full` the budget is spent, even on widths that keep less score.
+        """
         chosen = [len(choice.counts) - 1 for choice in choices]
         unit = sum(float(loss.max()) for loss in losses) / max(self.total, 1) or 1.0
         low, high = -_RANGE, _RANGE  # log2 of the price, relative to the mean score per cost
@@ -127,7 +132,7 @@ class GlobalAllocation:
                 chosen, high = found, middle
             else:
                 low = middle
-        chosen = self._widened(choices, losses, chosen, target)
+        chosen = self._widened(choices, losses, chosen, target, full=full)
         lost = sum(float(loss[i]) for loss, i in zip(losses, chosen, strict=True))
         return lost, self._counts(choices, chosen)
 
@@ -135,7 +140,7 @@ class GlobalAllocation:
         self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], found: tuple[float, Counts], target: int
     ) -> tuple[float, Counts]:
         """Where widths are far apart: take a wider one of some component, and let the others pay for it."""
-        every = [found]
+        every = [found, self._solved(choices, losses, target, full=True)]
         for i, choice in enumerate(choices):
             costs = _costs(choice, found[1])
             wider = costs > float(choice.cost.count(found[1]))
@@ -162,7 +167,7 @@ class GlobalAllocation:
         return chosen
 
     def _widened(
-        self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], chosen: list[int], target: int
+        self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], chosen: list[int], target: int, *, full: bool
     ) -> list[int]:
         """Spend what is left of the budget: the most score per cost first, while something fits."""
         for _ in range(_WIDENINGS):
@@ -172,7 +177,7 @@ class GlobalAllocation:
             for i, (choice, loss) in enumerate(zip(choices, losses, strict=True)):
                 costs = _costs(choice, counts)
                 more, gain = costs - costs[chosen[i]], loss[chosen[i]] - loss
-                fits = np.flatnonzero((more > 0) & (more <= slack) & (gain >= 0))
+                fits = np.flatnonzero((more > 0) & (more <= slack) & (full | (gain >= 0)))
                 if len(fits):
                     option = int(fits[np.argmax(gain[fits] / more[fits])])
                     value = (float(gain[option] / more[option]), i, option)
@@ -223,8 +228,9 @@ def _losses(choice: _Choice, scores: UnitScores) -> np.ndarray:
     """Return the score that goes with each option: that of the worst units of every group, over all outer units."""
     lost = np.zeros(len(choice.counts))
     for name, column in choice.columns().items():
-        sums = _worst_sums(scores[name])
-        lost += sums[len(sums) - 1 - column]
+        if name in scores:  # one unit that is left is not ranked any more
+            sums = _worst_sums(scores[name])
+            lost += sums[len(sums) - 1 - column]
     return lost
 
 

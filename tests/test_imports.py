@@ -37,6 +37,7 @@ LAYERS = [
         "flops",
         "goal",
         "global_allocation",
+        "forecast",
         "contractions",
         "silencing",
         "options",
