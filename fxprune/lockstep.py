@@ -23,12 +23,12 @@ class State:
     """
 
     def __init__(self, gm: GraphModule) -> None:
-        self.calls: dict[Node, Call] = {node: (node.args, dict(node.kwargs)) for node in gm.graph.nodes}
-        self.tensors = {node: _held(gm, str(node.target)) for node in gm.graph.nodes if node.op == "get_attr"}
+        self.calls: dict[str, Call] = {node.name: (node.args, dict(node.kwargs)) for node in gm.graph.nodes}
+        self.tensors = {node.name: _held(gm, str(node.target)) for node in gm.graph.nodes if node.op == "get_attr"}
 
 
 class Walk:
-    """Values of one state, each kept until its last use.
+    """Values of one state by the name of the node, each kept until its last use.
 
     Args:
         state: of the graph.
@@ -39,7 +39,7 @@ class Walk:
     def __init__(self, state: State, gm: GraphModule, inputs: Sequence[Mapping[str, Any]], until: Node) -> None:
         self.state, self.count = state, len(inputs)
         self.given = list(zip(*[[_own(value) for value in input_values(gm, kwargs)] for kwargs in inputs], strict=True))
-        self.values: dict[Node, Values] = {}
+        self.values: dict[str, Values] = {}
         self._dead = _last_uses(gm, until)
         self._placeholders: Iterator[tuple[Any, ...]] = iter(self.given)
 
@@ -48,23 +48,23 @@ class Walk:
         if node.op == "placeholder":
             found: Values = list(next(self._placeholders))
         elif node.op == "get_attr":
-            found = [self.state.tensors[node]] * self.count
+            found = [self.state.tensors[node.name]] * self.count
         else:
             found = [self.call(node, i) for i in range(self.count)]
-        self.values[node] = found
+        self.values[node.name] = found
         return found
 
-    def call(self, node: Node, i: int, instead: Mapping[Node, Any] | None = None) -> Any:
+    def call(self, node: Node, i: int, instead: Mapping[str, Any] | None = None) -> Any:
         """Compute a node on the inputs `i`, with other operands where `instead` has them."""
         args, kwargs = map_arg(
-            self.state.calls[node],
-            lambda used: instead[used] if instead and used in instead else self.values[used][i],
+            self.state.calls[node.name],
+            lambda used: instead[used.name] if instead and used.name in instead else self.values[used.name][i],
         )
         return node.target(*args, **kwargs)  # type: ignore[operator]
 
     def free(self, node: Node) -> None:
         """Forget what no node after `node` reads."""
-        for dead in self._dead.get(node, ()):
+        for dead in self._dead.get(node.name, ()):
             self.values.pop(dead, None)
 
 
@@ -76,16 +76,14 @@ def nodes_until(gm: GraphModule, last: Node) -> Iterator[Node]:
             return
 
 
-def _last_uses(gm: GraphModule, until: Node) -> dict[Node, list[Node]]:
+def _last_uses(gm: GraphModule, until: Node) -> dict[str, list[str]]:
     """Return, for each node, the values that nothing after it reads."""
-    last: dict[Node, Node] = {}
+    last: dict[str, str] = {}
     for node in nodes_until(gm, until):
-        last[node] = node
-        for used in node.all_input_nodes:
-            last[used] = node
-    dead: dict[Node, list[Node]] = {}
-    for value, node in last.items():
-        dead.setdefault(node, []).append(value)
+        last |= dict.fromkeys([node.name, *(used.name for used in node.all_input_nodes)], node.name)
+    dead: dict[str, list[str]] = {}
+    for value, reader in last.items():
+        dead.setdefault(reader, []).append(value)
     return dead
 
 

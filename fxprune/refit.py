@@ -80,7 +80,7 @@ class Refits:
 
     def objection(self, consumer: Consumer) -> str | None:
         """Return why this weight cannot be fitted; nothing is taken on trust that can be checked."""
-        operand, parameter = self.new.values[consumer.operand][0], tensor_of(self.traced, consumer.weight)
+        operand, parameter = self.new.values[consumer.operand.name][0], tensor_of(self.traced, consumer.weight)
         if not isinstance(parameter, nn.Parameter) or not parameter.is_floating_point():
             return "it is no trained weight"
         if operand.numel() != parameter.numel() or _storage(operand) != _storage(parameter):
@@ -106,7 +106,7 @@ class Refits:
 
     def _seen(self, consumer: Consumer) -> Consumer | None:
         """Return the consumer as its operand is: where positions were picked, batch and length are one dimension."""
-        (x, weight, result), dims = consumer.layout, self.new.values[consumer.x][0].ndim
+        (x, weight, result), dims = consumer.layout, self.new.values[consumer.x.name][0].ndim
         if dims == len(x):
             return consumer
         picked = dims == len(x) - 1 and x[0] == result[0] and x[1] == result[1] and {*x[:2]} <= {*consumer.free}
@@ -119,7 +119,7 @@ class Refits:
         """Return the products of the features, over the rows to fit and those held out; queries and keys share them."""
         names = consumer.layout[0]
         parts = (consumer.shared, consumer.free, consumer.summed)
-        key = (consumer.x, bias, *(tuple(names.index(name) for name in part) for part in parts))
+        key = (consumer.x.name, bias, *(tuple(names.index(name) for name in part) for part in parts))
         if key not in self._grams:
             self._grams = {known: gram for known, gram in self._grams.items() if known[0] in self.new.values}
             free = 1 if bias else 0
@@ -128,12 +128,12 @@ class Refits:
 
     def _x(self, consumer: Consumer, bias: bool, i: int) -> Tensor:
         """Return (s, n, k), with a column of ones for the bias."""
-        value = self.new.values[consumer.x][i]
+        value = self.new.values[consumer.x.name][i]
         x = self._counted(consumer, laid(value, consumer.layout[0], consumer.shared, consumer.free, consumer.summed), i)
         return torch.cat([x, torch.ones_like(x[..., :1])], -1) if bias else x
 
     def _rows(self, consumer: Consumer, bias: bool, i: int) -> tuple[Tensor, Tensor, Tensor]:
-        wanted = self.old.values[consumer.node][i]
+        wanted = self.old.values[consumer.node.name][i]
         for dim, chosen in enumerate(consumer.keep):
             if chosen is not None:
                 wanted = wanted.index_select(dim, chosen.to(wanted.device))
@@ -147,7 +147,7 @@ class Refits:
         )
 
     def _counted(self, consumer: Consumer, rows: Tensor, i: int) -> Tensor:
-        value, names = self.new.values[consumer.x][i], consumer.layout[0]
+        value, names = self.new.values[consumer.x.name][i], consumer.layout[0]
         kept = self.padding.rows(consumer, [value.shape[names.index(name)] for name in consumer.free], i)
         return rows if kept is None else rows[:, kept]
 
@@ -156,10 +156,10 @@ class Refits:
     def _is_linear(self, consumer: Consumer) -> bool:
         """Change the weight at random, and see whether the result changes by the products the rule claims."""
         consumer = self._seen(consumer) or consumer
-        weight, names = self.new.values[consumer.operand][0], consumer.layout[1]
+        weight, names = self.new.values[consumer.operand.name][0], consumer.layout[1]
         draw = torch.randn(weight.shape, generator=Generator().manual_seed(0)).to(weight) * weight.std(correction=0)
         moved, still = (
-            self.new.call(consumer.node, 0, {consumer.operand: tensor}) for tensor in (weight + draw, weight)
+            self.new.call(consumer.node, 0, {consumer.operand.name: tensor}) for tensor in (weight + draw, weight)
         )
         by = laid(draw, names, consumer.shared, consumer.output, consumer.summed)
         claimed = self._x(consumer, bias=False, i=0) @ by.mT
@@ -168,12 +168,12 @@ class Refits:
         return got.shape == claimed.shape and float((got - claimed).abs().max()) <= tolerance
 
     def _write(self, consumer: Consumer, bias: bool, delta: Tensor) -> None:
-        operand = self.new.values[consumer.operand][0]
+        operand = self.new.values[consumer.operand.name][0]
         parts = (consumer.shared, consumer.output)
         if bias:
             assert consumer.bias is not None
             node, names = consumer.bias
-            held = self.new.values[node][0]
+            held = self.new.values[node.name][0]
             held.add_(unlaid(delta[..., -1], held.shape, names, *parts).to(held.dtype))
             delta = delta[..., :-1]
         operand.add_(unlaid(delta, operand.shape, consumer.layout[1], *parts, consumer.summed).to(operand.dtype))

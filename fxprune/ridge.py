@@ -75,8 +75,8 @@ class Sums:
         """Add rows: x (s, n, k), residual (s, n, o) and wanted (s, n, o)."""
         cross, total = (residual.mT @ x).double(), wanted.sum(-2).double()
         self.cross, self._total = (cross, total) if not self._count else (self.cross + cross, self._total + total)
-        self._square += float(residual.double().square().sum())
-        self._wanted += float(wanted.double().square().sum())
+        self._square += float(torch.linalg.vector_norm(residual)) ** 2
+        self._wanted += float(torch.linalg.vector_norm(wanted)) ** 2
         self._count += x.shape[-2]
 
     def error(self, delta: Tensor | None = None) -> float:
