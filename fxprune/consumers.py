@@ -158,7 +158,7 @@ def _consumer(use: Use, found: _Contraction, inferred: Inferred, readers: Counte
     return Consumer(
         node=use.node,
         weight=weight,
-        x=found.x.source,
+        x=_read_now(use.node, found.x.source),
         operand=found.weight.source,
         bias=_bias(found.others, {*output, *shared}, readers, inferred),
         layout=(x, w, y),
@@ -169,6 +169,12 @@ def _consumer(use: Use, found: _Contraction, inferred: Inferred, readers: Counte
         keep=tuple(_positions(axis, index) for axis in found.result.axes),
         axes={name: resolve(use.names[name]) for name in free},
     )
+
+
+def _read_now(node: Node, source: Node) -> Node:
+    """Return the operand of activations: since the analysis, positions may have been picked from it."""
+    now = [operand for operand in node.all_input_nodes if parameter_of(operand) is None]
+    return source if source in now or not now else now[0]
 
 
 def _names(line: Line) -> Names:

@@ -11,6 +11,7 @@ from fxprune.importance import OVER_TIME
 
 ScheduleKind = Literal["cubic", "linear", "one-shot"]
 Packing = Literal["auto", "blocks", "sentences"]
+Repair = Literal["none", "least-squares"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +118,10 @@ class DistillConfig:
         loadable: widths must be expressible by a config of the model's class.
         dropout: whether the student trains with the dropout of its model.
         verify: prove the result.
+        repair: none, or least-squares: after a cut the kept weights are fitted to what they computed before it, on
+            batches that are held back from training.
+        repair_batches: how many; one in four chooses how far the weights may move.
+        repair_interval: cuts from one repair to the next; the last cut is always repaired.
     """
 
     target_params: int | str | None = None
@@ -147,6 +152,9 @@ class DistillConfig:
     loadable: bool = True
     dropout: bool = False
     verify: bool = False
+    repair: Repair = "none"
+    repair_batches: int = 16
+    repair_interval: int = 1
     loss: LossWeights = field(default_factory=LossWeights)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
@@ -155,7 +163,7 @@ class DistillConfig:
         check_one_of(targets, 'target_params="25%"')
         _ = self.goal  # checks itself
         self._check_snapshots()
-        for name in ("max_steps", "batch_size", "micro_batch", "length", "held_out_batches"):
+        for name in ("max_steps", "batch_size", "micro_batch", "length", "held_out_batches", "repair_interval"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use at least 1")
         if self.length < 8:
@@ -176,6 +184,10 @@ class DistillConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use a number from 0 to below 1")
         if self.packing not in get_args(Packing):
             raise UsageError(unknown_name("packing", self.packing, get_args(Packing)))
+        if self.repair not in get_args(Repair):
+            raise UsageError(unknown_name("repair", self.repair, get_args(Repair)))
+        if self.repair_batches < 2:
+            raise UsageError(f"repair_batches is {self.repair_batches}", remedy="use at least 2: one is held out")
         if self.importance not in OVER_TIME:
             raise UsageError(unknown_name("score", self.importance, OVER_TIME))
 
@@ -210,3 +222,8 @@ class DistillConfig:
             min_keep=self.min_keep,
             round_to=self.round_to,
         )
+
+    @property
+    def calibration_batches(self) -> int:
+        """How many batches are held back from training."""
+        return 0 if self.repair == "none" else self.repair_batches

@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grads_with_norm_
 from fxprune.distillation.accumulation import Accumulator, check_finite, gradient_norm
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.cutter import Cutter
+from fxprune.distillation.mending import Mender
 from fxprune.distillation.objective import FEATURES, Batch, Objective, parts_of_one
 from fxprune.distillation.optimizer import make_optimizer
 from fxprune.distillation.ranks import Ranks
@@ -36,6 +37,7 @@ class Distiller:
         config: settings.
         ranks: the processes of the run, and their device.
         waypoints: sizes to rest at on the way, largest first.
+        calibration: batches cuts are repaired on, the same in every process; none: they are not.
         starts_equal: whether the student computes what its teacher does until it is cut.
     """
 
@@ -50,11 +52,13 @@ class Distiller:
         ranks: Ranks,
         *,
         waypoints: Sequence[Waypoint] = (),
+        calibration: Sequence[Batch] = (),
         starts_equal: bool = True,
     ) -> None:
         self.teacher, self.student, self.objective = teacher, student, objective
         self.config, self.ranks = config, ranks
         self.cutter = Cutter(student, final, config, waypoints)
+        self.mender = Mender(student, config, calibration)
         self.terms = Terms(teacher, student, taps, objective, config.loss, ranks.device)
         self.accumulate = Accumulator(teacher, student.traced, self.terms, self.ranks)
         run_passes(teacher, [DropoutMode(train=False)])
@@ -109,7 +113,12 @@ class Distiller:
         """Cut if it is time to: by the same scores in every process, and to the same student."""
         if self.cutter.due(step):
             self.ranks.average(self.cutter.scores.tensors)
-        cut = self.cutter.cut(step, self.optimizer, [each.cut for each in self.terms.maps.values()])
+        maps, left = [each.cut for each in self.terms.maps.values()], self.cutter.left(step)
+        cut = self.mender.around(
+            step,
+            lambda followers: self.cutter.cut(step, self.optimizer, [*maps, *followers]),
+            last=left == 0.0 or self.cutter.way.stops(left),
+        )
         if cut and self.ranks.count > 1:
             self.ranks.check_same("what to cut", self.student.plan.digest, step)
         return cut

@@ -138,6 +138,7 @@ def prepare(
         config,
         ranks,
         waypoints=waypoints,
+        calibration=[next(batches).to(accelerator.device) for _ in range(config.calibration_batches)],
         starts_equal=edit_student is None,
     )
     distiller.terms.measure(teacher, (part for b in held_out[:_MEASURED] for part in b.parts(config.micro_batch)))
@@ -213,7 +214,7 @@ class Run:
             student_flops=flops_of(student, self.distiller.student.groups, self.distiller.config.length),
             held_out=measured,
             objective=self.start.objective,
-            notes=self.start.notes,
+            notes=(*self.start.notes, *self.distiller.mender.notes),
             history=tuple(self._history or ()),
             seconds=self._seconds,
         )
