@@ -31,6 +31,10 @@ from fxprune.cli.errors import handled
 @click.option("--loss-weight", "loss_weights", type=opt.LOSS_WEIGHT, multiple=True, help="As kl=0.5; may be repeated.")
 @click.option("--text-column", help="Column to read, where the data set has several.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds a process waits for the others of a run.")
+@opt.options(opt.repair, opt.repair_batches)
+@click.option(
+    "--repair-interval", type=opt.AT_LEAST_1, default=1, show_default=True, help="Cuts from one repair to the next."
+)
 @opt.options(opt.device, opt.seed, opt.verify, opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled
 def command(

@@ -14,6 +14,7 @@ from fxprune.cli.graphs import open_model
 from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_rows
 from fxprune.cli.snapshots import Family
 from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
+from fxprune.distillation.calibration import calibration_inputs
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.data import DEFAULT_DATASET, check_dataset
 from fxprune.distillation.device import choose_device
@@ -63,6 +64,9 @@ class Cut:
     free_outputs: bool
     seed: int
     verify: bool
+    repair: str
+    repair_batches: int
+    dataset: str | None
 
 
 def distill_job(model: str, dataset: str | None, config: DistillConfig, text_column: str | None, to: Target) -> None:
@@ -139,6 +143,10 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
     given = open_model(model)
     torch.manual_seed(cut.seed)
     teacher = capture(given.model, given.examples)
+    texts = cut.repair != "none"
+    calibration = (
+        calibration_inputs(teacher, given.tokenizer, cut.dataset, cut.repair_batches, cut.seed) if texts else ()
+    )
     slim = prune(
         given.model,
         given.examples,
@@ -153,7 +161,11 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         importance=cut.importance,
         free_outputs=feature_outputs(teacher) if cut.free_outputs else None,
         verify=cut.verify,
+        repair=cut.repair,
+        calibration=calibration,
     )
+    if calibration:
+        render.say(str(slim.repairs))
     dense, left = teacher.num_parameters(), slim.num_parameters()
     settings = {**asdict(cut), "plan_file": cut.plan_file and str(cut.plan_file)}
     flops = flop_facts(

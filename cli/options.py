@@ -110,6 +110,16 @@ round_to = click.option("--round-to", type=AT_LEAST_1, default=1, help="Kept siz
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
 seed = click.option("--seed", default=0, show_default=True, help="Of data order, masks and random scores.")
 verify = click.option("--verify", is_flag=True, help="Prove the result and write certificate.json.")
+repair = click.option(
+    "--repair",
+    type=click.Choice(["none", "least-squares"]),
+    default="none",
+    show_default=True,
+    help="Fit the kept weights anew after a cut.",
+)
+repair_batches = click.option(
+    "--repair-batches", type=click.IntRange(min=2), default=16, show_default=True, help="Batches of text to repair on."
+)
 free_outputs = click.option("--free-outputs", is_flag=True, help="Let output features shrink too (a hidden state).")
 latency = click.option("--latency/--no-latency", default=True, show_default=True, help="Time teacher and student.")
 grid = click.option("--grid", type=GRID, default="1x32,1x128,8x128", show_default=True, help="Batch x length.")

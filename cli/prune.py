@@ -9,7 +9,7 @@ import click
 
 from fxprune.cli import options as opt
 from fxprune.cli.errors import handled
-from fxprune.errors import check_one_of
+from fxprune.errors import UsageError, check_one_of
 
 
 @click.command("prune", short_help="Cut a model at once, without training.")
@@ -19,6 +19,8 @@ from fxprune.errors import check_one_of
 @click.option("--importance", type=click.Choice(["magnitude", "random"]), default="magnitude", show_default=True)
 @opt.options(opt.allocation, opt.min_keep, opt.round_to)
 @click.option("--length", type=opt.AT_LEAST_1, default=128, show_default=True, help="Tokens that FLOPs are counted at.")
+@opt.options(opt.repair, opt.repair_batches)
+@click.option("--dataset", help="Text to repair on: hub name, local parquet, json or text files, or 'demo'.")
 @opt.options(opt.free_outputs, opt.output, opt.overwrite, opt.seed, opt.verify)
 @opt.options(opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled
@@ -43,6 +45,10 @@ def command(
         "--plan": "plan_file",
     }
     check_one_of({option: cut[name] for option, name in names.items()}, opt.TARGET_EXAMPLE)
+    if cut["dataset"] and cut["repair"] == "none":
+        raise UsageError(
+            "--dataset is the text of a repair, and none is asked for", remedy="add --repair least-squares"
+        )
     from fxprune.cli.jobs import Cut, LatencySettings, Target, prune_job
 
     settings = LatencySettings(grid=grid, threads=threads) if latency else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from fxprune.origin import Origin
 from fxprune.passes import CANONICAL, DropoutMode, run_passes
 from fxprune.plan import Plan
 from fxprune.planning import Loss, check_score, constraints, counts_for, scores_for
+from fxprune.repair import Repairer, check_repair
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import Traced
 from fxprune.unit_scores import UnitScores
@@ -92,6 +93,8 @@ def prune(
     free_outputs: bool | Collection[int] | None = None,
     loadable: bool | None = None,
     verify: bool = False,
+    repair: str = "none",
+    calibration: Sequence[Mapping[str, Any]] = (),
 ) -> Traced:
     """Cut a model at once, without training.
 
@@ -115,8 +118,12 @@ def prune(
         loadable: whether the widths must be expressible by a config of the model's Hugging Face class;
             by default, if it has one.
         verify: prove the result (see `Certificate`).
+        repair: ``"least-squares"`` fits the kept weights anew, so that what they compute stays what it was; dense
+            weights + plan are then no longer the slim weights.
+        calibration: keyword arguments to repair on, at least twice; every fourth chooses how far weights may move.
     Returns:
-        The slim model, called like the dense one: `.plan`, `.certificate`, `.num_parameters()`, `.save(folder)`.
+        The slim model, called like the dense one: `.plan`, `.certificate`, `.repairs`, `.num_parameters()`,
+        `.save(folder)`.
     Raises:
         PlanError: the target is out of reach, or the plan is of another model.
         ScoreError: unknown score, or one that needs a loss.
@@ -127,15 +134,20 @@ def prune(
     spread: dict[str, Any] = {"length": length, "allocation": allocation, "min_keep": min_keep, "round_to": round_to}
     goal = None if plan is not None else Goal(**targets, **spread)  # type: ignore[arg-type]
     check_score(importance, loss)
+    check_repair(repair, calibration)
     traced = copy.deepcopy(model) if isinstance(model, Traced) else capture(model, example_kwargs)
     examples = traced.meta["origin"].example_kwargs
     freed = _places(free_outputs, traced)
     dense = copy.deepcopy(traced) if verify else None
     student = Student(traced, free_outputs=freed)
+    repairer = Repairer(traced, student.groups)
+    followers = [repairer.remember] if calibration else []
     if goal is not None:
-        student.cut_to(*_chosen(model, student, goal, importance, loss, loadable))
+        student.cut_to(*_chosen(model, student, goal, importance, loss, loadable), followers=followers)
     elif plan is not None:
-        student.apply(plan)
+        student.cut(student.ledger.cut_for(plan), followers=followers)
+    if calibration:
+        traced.meta["repairs"] = repairer.repair([tracing.runnable(traced, inputs) for inputs in calibration])
     return finish(student, dense, examples)
 
 
@@ -211,6 +223,7 @@ def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, 
             student.plan,
             tracing.runnable(slim, example_kwargs),
             free_outputs=student.free_outputs,
+            changed="repairs" in slim.meta,
         )
     return slim
 

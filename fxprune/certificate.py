@@ -31,6 +31,8 @@ class Certificate:
         faults: shapes, ties or literals that are not as predicted; empty if sound.
         tolerance: what the two errors had to stay below.
         plan: hash of the plan.
+        weights: "dense": dense weights and plan give the slim weights. "slim": those were trained or repaired since,
+            and stood in their places of the dense model for the proof, which is of graph and plan alone.
     """
 
     permutation: float
@@ -38,6 +40,7 @@ class Certificate:
     faults: tuple[str, ...]
     tolerance: float
     plan: str
+    weights: str = "dense"
 
     @property
     def holds(self) -> bool:
@@ -58,6 +61,7 @@ def certify(
     *,
     free_outputs: frozenset[int] = frozenset(),
     tolerance: float = TOLERANCE,
+    changed: bool = False,
 ) -> Certificate:
     """Prove that `slim` is `dense` without the units `plan` removed.
 
@@ -69,10 +73,13 @@ def certify(
         kwargs: inputs of both.
         free_outputs: as the groups were analysed with.
         tolerance: relative to the largest value of each output.
+        changed: whether the slim weights were trained or repaired; they are then put into `dense`.
     Raises:
         VerifyError: a proof failed; it says which and by how much.
         PlanError: the plan is not of `dense`.
     """
+    if changed:
+        dense.load_state_dict(plan.implant(dense.state_dict(), slim.state_dict()), strict=False)
     before = analyse(dense, free_outputs=free_outputs)
     ledger = Ledger(before, dense.meta["provenance"].aliases, fingerprint(dense.state_dict()))
     kept = ledger.kept(ledger.cut_for(plan))
@@ -84,6 +91,7 @@ def certify(
         masked=float("inf") if faults else masked_error(dense, slim, before, kept, kwargs),
         tolerance=tolerance,
         plan=hashlib.sha256(plan.to_json().encode()).hexdigest()[:16],
+        weights="slim" if changed else "dense",
     )
     if not certificate.holds:
         masked = "not computed" if faults else f"{certificate.masked:.1e}"

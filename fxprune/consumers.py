@@ -99,6 +99,7 @@ def _name_of(node: Node, inferred: Inferred) -> str:
 def laid(value: Tensor, names: Names, *parts: tuple[str, ...]) -> Tensor:
     """Order the dimensions of `value` by name, with one dimension for each of `parts`.
 
+    >>> import torch
     >>> laid(torch.zeros(2, 1, 3, 4), ("b", None, "s", "d"), (), ("s", "b"), ("d",)).shape
     torch.Size([1, 6, 4])
     """

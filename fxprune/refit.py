@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.fx import GraphModule
 
-from fxprune.axes import resolve
+from fxprune.axes import Axis, resolve, size_of
 from fxprune.consumers import Consumer, laid, unlaid
 from fxprune.inferred import Inferred
 from fxprune.lockstep import Walk
@@ -46,7 +46,7 @@ class Padding:
 
     def rows(self, consumer: Consumer, sizes: Sequence[int], i: int) -> Tensor | None:
         """Return the rows of the inputs `i` that count, over the free dimensions; None: all."""
-        places = [[p for p, name in enumerate(consumer.free) if consumer.axes[name] == axis] for axis in self.axes]
+        places = [[p for p, name in enumerate(consumer.free) if _same(consumer.axes[name], axis)] for axis in self.axes]
         mask = self.masks[i] if self.masks else None
         if mask is None or [len(found) for found in places] != [1, 1]:
             return None
@@ -54,6 +54,12 @@ class Padding:
         mask = mask if row < column else mask.T
         shape = [size if place in (row, column) else 1 for place, size in enumerate(sizes)]
         return mask.reshape(shape).expand(*sizes).flatten()
+
+
+def _same(axis: Axis, other: Axis) -> bool:
+    """Tell whether two axes are one: by the factor, or by the symbol of a free size."""
+    size = size_of(axis)
+    return axis == other or (not isinstance(size, int) and size == size_of(other))
 
 
 class Refits:

@@ -15,11 +15,12 @@ from typing import Any
 import torch
 
 from fxprune.consumers import Consumer, Skipped, find_consumers
-from fxprune.errors import UsageError
+from fxprune.errors import UsageError, unknown_name
 from fxprune.groups import Groups
 from fxprune.lockstep import State, Walk, nodes_until
 from fxprune.refit import Padding, Refits, Settings
 from fxprune.traced import Traced
+from fxprune.tracing import check_names
 from fxprune.units import Kept
 
 METHODS = ("none", "least-squares")
@@ -111,12 +112,24 @@ class Repairer:
             What was done; nothing, if nothing was cut since the last repair.
         """
         check_calibration(calibration)
+        for inputs in calibration:
+            check_names(self.traced, inputs)
         if self._before is None or not self.consumers:
             return Repairs(skipped=tuple(self._skipped))
         before, self._before = self._before, None
         run = _Run(self, before, calibration)
         run.walk()
         return Repairs(done=tuple(run.done), skipped=(*self._skipped, *run.skipped), inputs=run.refits.counts)
+
+
+def check_repair(method: str, calibration: Sequence[object]) -> None:
+    """Raise UsageError for an unknown method, or inputs that are missing or not used."""
+    if method not in METHODS:
+        raise UsageError(unknown_name("repair", method, METHODS))
+    if method == "none" and calibration:
+        raise UsageError("calibration inputs were given, and no repair", remedy="pass repair='least-squares' too")
+    if method != "none":
+        check_calibration(calibration)
 
 
 def check_calibration(calibration: Sequence[object]) -> None:

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 if TYPE_CHECKING:
     from fxprune.certificate import Certificate
     from fxprune.plan import Plan
+    from fxprune.repair import Repairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Provenance:
 _RESULTS = {
     "plan": "it was not cut; prune(...) and distill(...) return models with one",
     "certificate": "it was not proved; cut it with verify=True",
+    "repairs": "it was not repaired; cut it with repair='least-squares'",
 }
 
 
@@ -72,6 +74,11 @@ class Traced(GraphModule):
     def certificate(self) -> Certificate:
         """The proofs, if the model was cut with ``verify=True``."""
         return self._result("certificate")
+
+    @property
+    def repairs(self) -> Repairs:
+        """What was fitted anew, if the model was cut with ``repair=``."""
+        return self._result("repairs")
 
     def save(self, folder: str | Path) -> Path:
         """Write the plan, the graph (.pt2) and, where a config can express it, an ordinary Hugging Face model.

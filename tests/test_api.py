@@ -278,3 +278,31 @@ def test_any_module_is_pruned_without_constraints() -> None:
     assert slim.plan.sizes()["hidden"] == 12
     assert len(output_tensors(slim(**inputs_of("fused_qkv")))) == 1
     assert slim.num_parameters() < sum(parameter.numel() for parameter in model.parameters())
+
+
+# ---------------------------------------------------------------------- repair
+
+
+def test_a_repaired_model_computes_more_of_what_the_dense_one_does() -> None:
+    inputs = [inputs_of("vit", batch) for batch in (6, 7, 8, 9)]
+    torn = pruned("vit", ratio=0.5, verify=True)
+    mended = pruned("vit", ratio=0.5, verify=True, repair="least-squares", calibration=inputs)
+    assert mended.plan == torn.plan
+    assert (torn.certificate.weights, mended.certificate.weights) == ("dense", "slim")
+    assert mended.certificate.holds
+    assert mended.repairs.error(1) < mended.repairs.error(0)
+    dense = output_tensors(model_of("vit")(**inputs_of("vit")))[0]
+    errors = [float((output_tensors(slim(**inputs_of("vit")))[0] - dense).norm()) for slim in (torn, mended)]
+    assert errors[1] < 0.8 * errors[0]
+    with pytest.raises(AttributeError, match="this model has no repairs: it was not repaired"):
+        _ = torn.repairs
+
+
+def test_a_repair_goes_with_a_plan_and_needs_inputs_that_fit() -> None:
+    plan = fxprune.make_plan(model_of("vit"), inputs_of("vit"), ratio=0.5)
+    inputs = [inputs_of("vit", batch) for batch in (6, 7)]
+    assert pruned("vit", plan=plan, repair="least-squares", calibration=inputs).repairs.inputs == (1, 1)
+    with pytest.raises(CaptureError, match="the example inputs lack 'pixel_values'"):
+        pruned("vit", plan=plan, repair="least-squares", calibration=[inputs[0], {}])
+    with pytest.raises(UsageError, match="a repair needs at least two sets of calibration inputs, and there is 1"):
+        pruned("vit", ratio=0.5, repair="least-squares", calibration=inputs[:1])

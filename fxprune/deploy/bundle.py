@@ -91,7 +91,7 @@ def write_plan(slim: Traced, folder: Path) -> list[Path]:
 
 
 def write_graph(slim: Traced, folder: Path, facts: dict[str, Any]) -> list[Path]:
-    """Write the graph as .pt2; `facts` learns which class its outputs were of.
+    """Write the graph as .pt2; `facts` learns which class its outputs were of, and what was repaired.
 
     Raises:
         DeployError: the graph cannot be exported or stored.
@@ -100,6 +100,8 @@ def write_graph(slim: Traced, folder: Path, facts: dict[str, Any]) -> list[Path]
 
     bare, structure = with_plain_outputs(slim)
     facts["outputs"] = structure
+    if "repairs" in slim.meta:
+        facts["repairs"] = slim.meta["repairs"].to_data()
     return [save_pt2(bare, origin_of(slim).example_kwargs, folder / GRAPH)]
 
 

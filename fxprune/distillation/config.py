@@ -188,6 +188,11 @@ class DistillConfig:
             raise UsageError(unknown_name("repair", self.repair, get_args(Repair)))
         if self.repair_batches < 2:
             raise UsageError(f"repair_batches is {self.repair_batches}", remedy="use at least 2: one is held out")
+        if self.repair != "none" and self.schedule.rewrites != 1:
+            raise UsageError(
+                f"a repair follows a cut, and with rewrite_every {self.schedule.rewrites} units are zeroed before it",
+                remedy="leave out repair, or rewrite_every and revive",
+            )
         if self.importance not in OVER_TIME:
             raise UsageError(unknown_name("score", self.importance, OVER_TIME))
 

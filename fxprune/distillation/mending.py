@@ -45,6 +45,10 @@ class Mender:
             run_passes(self.student.traced, [DropoutMode(train=self.config.dropout)])
         return was_cut
 
+    def errors(self, step: int) -> tuple[float, float] | None:
+        """Return the held-out error of the weights before and after the repair of `step`, if there was one."""
+        return next(((done.error(0), done.error(1)) for when, done in self.history[-1:] if when == step), None)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What was repaired, in words."""

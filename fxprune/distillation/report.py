@@ -20,6 +20,7 @@ class StepReport:
         cut: whether units went in this step: cut out, or zeroed until the next rewrite.
         ratio: fraction of the way to the target that the schedule asks for (1 = dense, 0 = target).
         tokens_per_second: of this step.
+        repaired: held-out error of the weights before and after a repair in this step; None: there was none.
     """
 
     step: int
@@ -29,6 +30,7 @@ class StepReport:
     cut: bool
     ratio: float
     tokens_per_second: float
+    repaired: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

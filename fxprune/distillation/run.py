@@ -138,7 +138,7 @@ def prepare(
         config,
         ranks,
         waypoints=waypoints,
-        calibration=[next(batches).to(accelerator.device) for _ in range(config.calibration_batches)],
+        calibration=[next(batches).to(ranks.device) for _ in range(config.calibration_batches)],
         starts_equal=edit_student is None,
     )
     distiller.terms.measure(teacher, (part for b in held_out[:_MEASURED] for part in b.parts(config.micro_batch)))
@@ -187,6 +187,7 @@ class Run:
             cut=cut,
             ratio=left,
             tokens_per_second=batch.inputs["input_ids"].numel() / (time.monotonic() - began),
+            repaired=self.distiller.mender.errors(step),
         )
 
     def snapshot(self, step: StepReport) -> Snapshot | None:

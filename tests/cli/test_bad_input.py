@@ -234,3 +234,30 @@ def test_errors_are_json_too(run, here):
     assert told["error"] == "SourceError"
     assert told["message"] == "there is no model folder './none'"
     assert told["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--repair", "least-squares"), "a repair needs text to calibrate on"),
+        (("--dataset", "demo"), "--dataset is the text of a repair, and none is asked for"),
+        (("--repair", "least-squares", "--dataset", "none.txt"), "there is no file 'none.txt'"),
+        (("--repair", "least-squares", "--repair-batches", 1), "1 is not in the range x>=2"),
+        (("--repair", "ridge"), "'ridge' is not one of 'none', 'least-squares'"),
+    ],
+)
+def test_a_repair_without_its_text(refused, bert, options, said):
+    assert said in refused(*PRUNE, bert, "--ratio", 0.5, *options)
+
+
+def test_a_repair_of_a_model_without_a_tokenizer(refused, models):
+    said = refused(*PRUNE, models / "vit", "--ratio", 0.5, "--repair", "least-squares", "--dataset", "demo")
+    assert "a repair reads text, and the model comes without a tokenizer" in said
+    assert "remedy  repair it in Python" in said
+
+
+def test_a_repair_of_units_that_were_zeroed_before(refused, bert, text):
+    said = refused(
+        *DISTILL, bert, "--dataset", text, "--target-params", "50%", "--repair", "least-squares", "--rewrite-every", 2
+    )
+    assert "a repair follows a cut, and with rewrite_every 2 units are zeroed before it" in said

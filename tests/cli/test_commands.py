@@ -220,3 +220,27 @@ def test_the_drawing_does_not_depend_on_the_number_of_layers(tmp_path):
 
 def test_bytes_are_printed_in_megabytes_or_not_at_all():
     assert (render.megabytes(12_500_000), render.megabytes(None)) == ("12.5 MB", "")
+
+
+# ---------------------------------------------------------------------- repair
+
+
+def test_prune_repairs_on_text_and_says_what_it_did(run, bert, text):
+    options = ("--ratio", 0.5, "--repair", "least-squares", "--dataset", text, "--repair-batches", 2, "--verify")
+    result = run("prune", "--model", bert, *options, "--no-latency", "--json")
+    assert result.exit_code == 0, result.output
+    assert "weights repaired, held-out error" in result.stderr
+    listed = json.loads(Path("out/fxprune.json").read_text())["repairs"]
+    assert listed["inputs"] == {"fitted": 1, "held_out": 1}
+    assert listed["held_out_error"][1] < listed["held_out_error"][0]
+    assert "places read this weight" in next(iter(listed["left_alone"].values()))
+    assert json.loads(Path("out/certificate.json").read_text())["weights"] == "slim"
+
+
+def test_distill_repairs_after_its_cuts(run, bert, text):
+    options = ("--target-params", "50%", "--repair", "least-squares", "--repair-batches", 2, "--dataset", text)
+    result = run("distill", "--model", bert, *options, *SHORT, "--no-latency", "--json")
+    assert result.exit_code == 0, result.output
+    assert any(note.startswith("repaired after") for note in json.loads(result.stdout)["notes"])
+    steps = [json.loads(line)["repaired"] for line in Path("out/metrics.jsonl").read_text().splitlines()]
+    assert any(errors is not None and errors[1] <= errors[0] for errors in steps)
