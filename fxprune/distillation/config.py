@@ -121,7 +121,7 @@ class DistillConfig:
         repair: none, or least-squares: after a cut the kept weights are fitted to what they computed before it, on
             batches that are held back from training.
         repair_batches: how many; one in four chooses how far the weights may move.
-        repair_interval: cuts from one repair to the next; the last cut is always repaired.
+        repair_interval: cuts from one repair to the next; at snapshots and at the end of the schedule there is one.
     """
 
     target_params: int | str | None = None
@@ -184,15 +184,7 @@ class DistillConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use a number from 0 to below 1")
         if self.packing not in get_args(Packing):
             raise UsageError(unknown_name("packing", self.packing, get_args(Packing)))
-        if self.repair not in get_args(Repair):
-            raise UsageError(unknown_name("repair", self.repair, get_args(Repair)))
-        if self.repair_batches < 2:
-            raise UsageError(f"repair_batches is {self.repair_batches}", remedy="use at least 2: one is held out")
-        if self.repair != "none" and self.schedule.rewrites != 1:
-            raise UsageError(
-                f"a repair follows a cut, and with rewrite_every {self.schedule.rewrites} units are zeroed before it",
-                remedy="leave out repair, or rewrite_every and revive",
-            )
+        self._check_repair()
         if self.importance not in OVER_TIME:
             raise UsageError(unknown_name("score", self.importance, OVER_TIME))
 
@@ -213,6 +205,17 @@ class DistillConfig:
                 f"{len(self.snapshots)} snapshots do not fit into {self.max_steps} steps",
                 cause=f"the schedule takes {way}, and each snapshot rests for {self.rest}",
                 remedy="use more steps, an earlier end or a shorter rest",
+            )
+
+    def _check_repair(self) -> None:
+        if self.repair not in get_args(Repair):
+            raise UsageError(unknown_name("repair", self.repair, get_args(Repair)))
+        if self.repair_batches < 2:
+            raise UsageError(f"repair_batches is {self.repair_batches}", remedy="use at least 2: one is held out")
+        if self.repair != "none" and self.schedule.rewrites != 1:
+            raise UsageError(
+                f"a repair follows a cut, and with rewrite_every {self.schedule.rewrites} units are zeroed before it",
+                remedy="leave out repair, or rewrite_every and revive",
             )
 
     @property

@@ -15,7 +15,7 @@ from fxprune.units import Kept
 
 
 class Mender:
-    """Repairs a student around its cuts: every `repair_interval`-th, and the last one.
+    """Repairs a student around its cuts: every `repair_interval`-th, those at snapshots, and the last one.
 
     Args:
         student: that is cut.
@@ -35,7 +35,7 @@ class Mender:
         Args:
             step: of the run.
             cut: cuts, given more followers; returns whether it did.
-            last: whether no cut comes after it.
+            last: whether it ends the schedule, or leads to a snapshot.
         """
         due = bool(self.calibration) and (last or self._cuts % self.config.repair_interval == 0)
         was_cut = cut([self._remember] if due else [])
