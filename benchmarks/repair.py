@@ -99,6 +99,7 @@ def measured(distiller: Distiller, batches: list[Batch]) -> dict[str, float]:
     found = distiller.evaluate(batches[-1:])["student"]
     for each, (weight, inner, cross) in zip(maps, kept, strict=True):
         each.weight, each.inner, each.cross = weight, inner, cross
+        each.forget()
     return found
 
 
@@ -107,8 +108,10 @@ def fit_maps(distiller: Distiller, batches: list[Batch]) -> None:
     """Fit the maps to the teacher's width anew."""
     for each in distiller.terms.maps.values():
         each.inner, each.cross = torch.zeros_like(each.inner), torch.zeros_like(each.cross)
+        each.forget()
     distiller.evaluate(batches)  # which shows the maps what they are fitted to
     for each in distiller.terms.maps.values():
+        each.keep()
         each.refit()
 
 
