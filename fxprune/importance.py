@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
@@ -64,26 +65,53 @@ def random_score(weight: Tensor, grad: Tensor | None = None) -> Tensor:
     return torch.rand_like(weight)
 
 
-WEIGHT_SCORES: Mapping[str, WeightScore] = {
-    "magnitude": magnitude,
-    "sensitivity": sensitivity,
-    "fisher": fisher,
-    "movement": movement,
-    "random": random_score,
+def platon(weight: Tensor, grad: Tensor | None) -> Tensor:
+    """One step of ``mean(I) * mean(|I - mean(I)|)`` with the sensitivity I; `smoothing.Platon` takes the two means.
+
+    Source:
+        Zhang et al. 2022 (PLATON), arXiv:2206.12562, equations 4 to 7.
+    """
+    return sensitivity(weight, grad)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What units can be ranked by.
+
+    Attributes:
+        of_weights: the score of each weight.
+        needs_gradient: whether it asks how the loss changes.
+        needs_steps: whether one step says nothing: the score is how it varies over several.
+    """
+
+    of_weights: WeightScore
+    needs_gradient: bool = True
+    needs_steps: bool = False
+
+
+SCORES: Mapping[str, Score] = {
+    "magnitude": Score(of_weights=magnitude, needs_gradient=False),
+    "sensitivity": Score(of_weights=sensitivity),
+    "fisher": Score(of_weights=fisher),
+    "movement": Score(of_weights=movement),
+    "platon": Score(of_weights=platon, needs_steps=True),
+    "random": Score(of_weights=random_score, needs_gradient=False),
 }
-NEEDS_GRADIENT = frozenset({"sensitivity", "fisher", "movement"})
-OVER_TIME = {**WEIGHT_SCORES, "platon": sensitivity}  # what a run of many steps can rank by; see smoothing.Platon
 
 
-def weight_score(name: str) -> WeightScore:
+def score_called(name: str, *, over_time: bool = True) -> Score:
     """Return the score called `name`.
 
+    Args:
+        name: one of `SCORES`.
+        over_time: whether there are several steps to look at.
     Raises:
         ScoreError: unknown name; the known ones are listed.
     """
-    if name not in OVER_TIME:
-        raise ScoreError(unknown_name("score", name, OVER_TIME))
-    return OVER_TIME[name]
+    known = [key for key, score in SCORES.items() if over_time or not score.needs_steps]
+    if name not in known:
+        raise ScoreError(unknown_name("score", name, known))
+    return SCORES[name]
 
 
 def _needed(grad: Tensor | None) -> Tensor:

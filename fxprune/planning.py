@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from fxprune import tracing
-from fxprune.errors import ScoreError, unknown_name
+from fxprune.errors import ScoreError
 from fxprune.goal import Goal
-from fxprune.importance import NEEDS_GRADIENT, WEIGHT_SCORES, weight_score
+from fxprune.importance import score_called
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.unit_scores import UnitScorer, UnitScores, random_units
@@ -57,9 +57,7 @@ def _not_saved(model_class: type, traced: Traced) -> frozenset[str]:
 
 def check_score(importance: str, loss: object) -> None:
     """Raise ScoreError for an unknown score, or one that needs a loss."""
-    if importance not in WEIGHT_SCORES:
-        raise ScoreError(unknown_name("score", importance, WEIGHT_SCORES))
-    if importance in NEEDS_GRADIENT and loss is None:
+    if score_called(importance, over_time=False).needs_gradient and loss is None:
         raise ScoreError(
             f"the score {importance!r} needs a gradient",
             remedy="pass loss=, a function of the model's output, or use 'magnitude'",
@@ -80,7 +78,8 @@ def scores_for(student: Student, importance: str, loss: Loss | None, example_kwa
                 remedy="load the weights, or use 'random', the one score that needs none",
             )
         return random_units(student.groups)
-    if importance in NEEDS_GRADIENT:
+    score = score_called(importance)
+    if score.needs_gradient:
         for parameter in traced.parameters():
             parameter.requires_grad_(True)
         assert loss is not None, "checked before"
@@ -92,7 +91,7 @@ def scores_for(student: Student, importance: str, loss: Loss | None, example_kwa
                 remedy="make one number of the outputs, as lambda output: output.logits.square().mean() does",
             )
         value.backward()
-    scores = UnitScorer(student.groups)(traced, weight_score(importance))
+    scores = UnitScorer(student.groups)(traced, score.of_weights)
     traced.zero_grad(set_to_none=True)
     return scores
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from fxprune.axes import Axis, Factor, resolve
 from fxprune.errors import ScoreError
 from fxprune.groups import Groups, analyse
-from fxprune.importance import WEIGHT_SCORES, magnitude, movement, sensitivity, weight_score
+from fxprune.importance import SCORES, magnitude, movement, score_called, sensitivity
 from fxprune.student import Student
 from fxprune.traced import Traced, tensor_of
 from fxprune.unit_scores import UnitScorer, best_units, check_scores
@@ -84,13 +84,19 @@ def test_scores_of_weights() -> None:
     assert magnitude(weight).tolist() == [1, 2, 0]
     assert sensitivity(weight, grad).tolist() == [3, 2, 0]
     assert movement(weight, grad).tolist() == [-3, 2, 0]
-    assert weight_score("fisher")(weight, grad).tolist() == [9, 4, 0]
-    assert weight_score("random")(weight, None).shape == weight.shape
+    assert score_called("fisher").of_weights(weight, grad).tolist() == [9, 4, 0]
+    assert score_called("random").of_weights(weight, None).shape == weight.shape
 
 
 def test_an_unknown_score_lists_the_known_ones() -> None:
     with pytest.raises(ScoreError, match=r"unknown score 'magnitud'; did you mean 'magnitude'\? known: fisher, magnit"):
-        weight_score("magnitud")
+        score_called("magnitud")
+
+
+def test_a_score_of_many_steps_is_not_for_one() -> None:
+    assert score_called("platon").needs_steps
+    with pytest.raises(ScoreError, match="unknown score 'platon'"):
+        score_called("platon", over_time=False)
 
 
 def test_a_score_without_its_gradient_says_so() -> None:
@@ -112,7 +118,7 @@ def test_a_weight_the_loss_does_not_reach_scores_zero() -> None:
 # ---------------------------------------------------------------------- planted faults
 
 
-@pytest.mark.parametrize("name", sorted(WEIGHT_SCORES))
+@pytest.mark.parametrize("name", sorted(SCORES))
 def test_constant_scores_are_refused(name: str) -> None:
     """Planted fault: all weights are equal, and so are their gradients."""
     traced = traced_of("fused_qkv").requires_grad_(True)
@@ -120,7 +126,7 @@ def test_constant_scores_are_refused(name: str) -> None:
         parameter.data.zero_()
         parameter.grad = torch.zeros_like(parameter)
     student = Student(traced)
-    scores = UnitScorer(student.groups)(traced, weight_score(name))
+    scores = UnitScorer(student.groups)(traced, score_called(name).of_weights)
     if name == "random":
         check_scores(scores)
         return

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from fxprune.errors import UsageError, check_one_of, unknown_name
 from fxprune.goal import Allocation, Goal
-from fxprune.importance import OVER_TIME
+from fxprune.importance import SCORES
 
 ScheduleKind = Literal["cubic", "linear", "one-shot"]
 Packing = Literal["auto", "blocks", "sentences"]
@@ -185,8 +185,8 @@ class DistillConfig:
         if self.packing not in get_args(Packing):
             raise UsageError(unknown_name("packing", self.packing, get_args(Packing)))
         self._check_repair()
-        if self.importance not in OVER_TIME:
-            raise UsageError(unknown_name("score", self.importance, OVER_TIME))
+        if self.importance not in SCORES:
+            raise UsageError(unknown_name("score", self.importance, SCORES))
 
     @property
     def rest(self) -> int:

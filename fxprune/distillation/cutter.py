@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.waypoints import Way, Waypoint
 from fxprune.global_allocation import GlobalAllocation
-from fxprune.importance import weight_score
+from fxprune.importance import score_called
 from fxprune.schedule import cubic, linear
 from fxprune.silencing import all_places, reviving_places, silence
 from fxprune.smoothing import smoothing_for
@@ -100,7 +100,7 @@ class Cutter:
     def observe(self, step: int) -> None:
         """Score the units on the gradients of this step, while there are cuts to come."""
         if not self.arrived:
-            self.scores.update(self.scorer(self.student.traced, weight_score(self.config.importance)))
+            self.scores.update(self.scorer(self.student.traced, score_called(self.config.importance).of_weights))
 
     def cut(self, step: int, optimizer: Optimizer, followers: Sequence[Callable[[Kept], None]] = ()) -> bool:
         """Do what the schedule asks for after the update of `step`; return whether units went.
