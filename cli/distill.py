@@ -30,6 +30,8 @@ from fxprune.cli.errors import handled
 @click.option("--per-matrix", is_flag=True, help="Give every matrix the same say in the score of a unit.")
 @click.option("--loss-weight", "loss_weights", type=opt.LOSS_WEIGHT, multiple=True, help="As kl=0.5; may be repeated.")
 @click.option("--text-column", help="Column to read, where the data set has several.")
+@click.option("--eval-every", type=opt.AT_LEAST_0, help="Steps between looks at held-out text.  [default: 20 a run]")
+@click.option("--log-with", multiple=True, metavar="TRACKER", help="tensorboard, wandb, ...; may be repeated.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds a process waits for the others of a run.")
 @opt.options(opt.repair, opt.repair_batches)
 @click.option(

@@ -11,6 +11,7 @@ from fxprune.api import analyse, capture, prune
 from fxprune.cli import render
 from fxprune.cli.errors import process_index
 from fxprune.cli.graphs import open_model
+from fxprune.cli.metrics import Metrics
 from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_rows
 from fxprune.cli.snapshots import Family
 from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
@@ -20,6 +21,7 @@ from fxprune.distillation.data import DEFAULT_DATASET, check_dataset
 from fxprune.distillation.device import choose_device
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.report import Snapshot, StepReport
+from fxprune.distillation.rescue import UnfinishedError
 from fxprune.distillation.run import StartReport, distill
 from fxprune.distillation.waypoints import folder_name
 from fxprune.errors import DataError
@@ -85,23 +87,32 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
     job = {"command": "distill", "model": model, "dataset": dataset, "settings": asdict(config)}
     family = Family(to.folder, tokenizer, to.latency, job)
     ranks = Ranks.join(device, config.timeout)
-    with render.StepProgress(config.max_steps) as progress:
+    stopped: UnfinishedError | None = None
+    with render.StepProgress(config.max_steps) as progress, Metrics(to.folder, job, ranks) as metrics:
+
+        def on_start(start: StartReport) -> None:
+            _say_start(start)
+            metrics.begin()
 
         def on_step(step: StepReport) -> None:
+            metrics.write(step)
             progress.show(step.step, step.params, step.losses, step.tokens_per_second)
 
-        result = distill(
-            source.model,
-            tokenizer,
-            dataset,
-            config,
-            examples=examples,
-            text_column=text_column,
-            ranks=ranks,
-            on_start=_say_start,
-            on_step=on_step,
-            on_snapshot=family.write if ranks.main else _leave_it,
-        )
+        try:
+            result = distill(
+                source.model,
+                tokenizer,
+                dataset,
+                config,
+                examples=examples,
+                text_column=text_column,
+                ranks=ranks,
+                on_start=on_start,
+                on_step=on_step,
+                on_snapshot=family.write if ranks.main else _leave_it,
+            )
+        except UnfinishedError as error:
+            stopped, result = error, error.result
     if not ranks.main:
         ranks.wait()
         return
@@ -115,17 +126,22 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
         "notes": list(result.notes),
         "seconds": result.seconds,
         "snapshots": [str(to.folder / folder_name(size)) for size in config.snapshots],
+        **({} if stopped is None else {"unfinished": stopped.to_data()}),
     }
     outputs = write_outputs(
         result.student,
         to.folder,
         tokenizer=tokenizer,
-        teacher=capture(source.model, examples) if to.latency else None,
-        latency=to.latency,
-        history=result.history,
+        teacher=capture(source.model, examples) if to.latency and stopped is None else None,
+        latency=to.latency if stopped is None else None,
+        files=metrics.files,
         facts=facts,
         on_stage=_say_stage,
     )
+    if stopped is not None:
+        render.say(f"the student as it was after step {stopped.weights_of} is in {to.folder}")
+        ranks.wait()
+        raise stopped
     family.finish(config.snapshots, outputs)
     if family.written and not to.as_json:
         render.out().print(family.table())

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from fxprune.deploy.hf import HfExport
     from fxprune.deploy.latency import LatencyRow
     from fxprune.deploy.onnx import OnnxExport
-    from fxprune.distillation.report import StepReport
 
 ONNX, LATENCY, METRICS = "onnx/model.onnx", "latency.json", "metrics.jsonl"
 Stage = Callable[[str], None]
@@ -81,6 +79,17 @@ def check_output(folder: Path, overwrite: bool, *, source: str | None = None) ->
         )
 
 
+def begin_outputs(folder: Path, facts: Mapping[str, Any]) -> Path:
+    """Make the folder of a run that begins, and say so in ``fxprune.json``; return where its metrics go.
+
+    The files of an earlier run are deleted: from now on the folder is that of this one, even if it is killed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_old(folder)
+    write_manifest(folder, [folder / METRICS], {**facts, "unfinished": {"reason": "the run goes on, or was killed"}})
+    return folder / METRICS
+
+
 def write_outputs(
     slim: Traced,
     folder: Path,
@@ -88,14 +97,14 @@ def write_outputs(
     tokenizer: Any = None,
     teacher: Traced | None = None,
     latency: LatencySettings | None = None,
-    history: Iterable[StepReport] = (),
+    files: Iterable[Path] = (),
     facts: Mapping[str, Any] | None = None,
     on_stage: Stage | None = None,
 ) -> Outputs:
     """Write a slim model in every form; a form that fails is reported, and the others are written all the same.
 
-    In this order: plan and certificate, Hugging Face model, .pt2, metrics, ONNX (checked in ONNX Runtime), latency
-    of teacher and student, and ``fxprune.json``, which lists it all and is kept up to date after each stage.
+    In this order: plan and certificate, Hugging Face model, .pt2, ONNX (checked in ONNX Runtime), latency of teacher
+    and student, and ``fxprune.json``, which lists it all and is kept up to date after each stage.
 
     Args:
         slim: on the CPU, in evaluation mode.
@@ -103,17 +112,18 @@ def write_outputs(
         tokenizer: saved beside the Hugging Face model.
         teacher: the dense model, for the latency; without it the student alone is timed.
         latency: where to time; None: not at all.
-        history: the steps of a distillation.
+        files: those in the folder that the run has written already, such as its metrics.
         facts: more to write down in ``fxprune.json``.
         on_stage: told what is being written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    remove_old(folder)
+    already = list(files)
+    remove_old(folder, keep=already)
     writer = _Writer(slim, folder, dict(facts or {}), on_stage or (lambda stage: None))
+    writer.files += already
     writer.stage("plan", lambda: write_plan(slim, folder))
     writer.stage("Hugging Face model", lambda: writer.hugging_face(tokenizer))
     writer.stage("graph (.pt2)", lambda: write_graph(slim, folder, writer.facts))
-    writer.stage("metrics", lambda: _write_metrics(history, folder))
     writer.stage("ONNX", writer.onnx_file)
     if latency is not None and writer.onnx is not None:
         writer.stage("latency", lambda: writer.timed(teacher, latency))
@@ -186,14 +196,6 @@ class _Writer:
             latency=tuple(self.latency),
             failures=self.failures,
         )
-
-
-def _write_metrics(history: Iterable[StepReport], folder: Path) -> list[Path]:
-    lines = [json.dumps(asdict(step)) for step in history]
-    if not lines:
-        return []
-    atomic_write(folder / METRICS, "\n".join(lines) + "\n")
-    return [folder / METRICS]
 
 
 def _size(export: OnnxExport) -> int:

@@ -17,6 +17,10 @@ from fxprune.errors import DistillError
 from fxprune.traced import Traced
 
 
+class NotANumberError(DistillError):
+    """A loss or a gradient that is infinite or undefined: the step it was found in has changed nothing."""
+
+
 class Accumulator:
     """Runs teacher and student on the parts of a batch.
 
@@ -79,21 +83,21 @@ class Accumulator:
 
 
 def check_finite(losses: Mapping[str, float], step: int) -> None:
-    """Raise DistillError if a term of the loss is no number."""
+    """Raise NotANumberError if a term of the loss is none."""
     if not math.isfinite(losses["total"]):
         bad = next((name for name, value in losses.items() if name != "total" and not math.isfinite(value)), "total")
-        raise DistillError(f"the {bad} loss is {losses[bad]} at step {step}", remedy="lower --learning-rate")
+        raise NotANumberError(f"the {bad} loss is {losses[bad]} at step {step}", remedy="lower --learning-rate")
 
 
 def gradient_norm(parameters: Iterable[Tensor], step: int) -> Tensor:
     """Return the norm of all gradients.
 
     Raises:
-        DistillError: it is no number, though the losses are.
+        NotANumberError: it is none, though the losses are.
     """
     norm = get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
     if not math.isfinite(float(norm)):
-        raise DistillError(f"the gradient is {float(norm)} at step {step}", remedy="lower --learning-rate")
+        raise NotANumberError(f"the gradient is {float(norm)} at step {step}", remedy="lower --learning-rate")
     return norm
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -20,7 +21,10 @@ from torch.autograd.function import once_differentiable
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from fxprune.passes.pick_positions import picked_head
+from fxprune.distillation.objective import Objective
+from fxprune.distillation.taps import Taps
+from fxprune.inference import output_values
+from fxprune.passes.pick_positions import head_of, picked_head
 from fxprune.traced import Traced, tensor_of
 
 CHUNK = 2**23  # logits at a time; about five copies of them live: 160 MiB in float32
@@ -155,3 +159,10 @@ def _slope(logp: Tensor, wanted: Tensor | None, labels: Tensor, weights: tuple[f
     if wanted is not None:
         slope.sub_(wanted, alpha=kl)
     return slope.scatter_add_(-1, labels[:, None], slope.new_full((len(labels), 1), -task))
+
+
+def head_source(model: Traced, objective: Objective, taps: Taps) -> str | None:
+    """Return the value a head is computed from, where it can be told apart; a tapped value is not inside of it."""
+    head = [] if objective.logits is None else head_of(output_values(model)[objective.logits])
+    alone = list(takewhile(lambda step: step[0].name not in taps.nodes, head))
+    return alone[-1][1].name if alone else None

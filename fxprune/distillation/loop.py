@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Generator, Tensor
@@ -23,6 +25,9 @@ from fxprune.passes import DropoutMode, run_passes
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.widths import Counts
+
+if TYPE_CHECKING:
+    from fxprune.distillation.discrepancy import Discrepancy
 
 
 class Distiller:
@@ -65,6 +70,8 @@ class Distiller:
         run_passes(student.traced, [DropoutMode(train=config.dropout)])
         self.optimizer = make_optimizer(student.traced, config)
         self.starts_equal = starts_equal
+        self.watch: Discrepancy | None = None  # measures around cuts, if it is set
+        self.jump: tuple[float, float] | None = None  # what it found in the last step
         self.done = 0
 
     # ------------------------------------------------------------------ one step
@@ -78,10 +85,10 @@ class Distiller:
             feature_map.keep()
         self.cutter.observe(step)
         self._update(norm)
+        watch = self.watch if self.cutter.due(step) else None
+        before = watch.at_a_cut() if watch else 0.0
         cut = self._cut(step)
-        if self.cutter.was_cut and (cut or self.done % self.config.schedule.interval == 0):
-            for feature_map in self.terms.maps.values():
-                feature_map.refit(self.ranks.add)
+        self.jump = (before, watch.at_a_cut()) if watch and cut else None
         self.done += 1
         return losses, cut, self.cutter.left(self.done)
 
@@ -98,19 +105,19 @@ class Distiller:
     def _update(self, norm: Tensor) -> None:
         if not self._is_equal():
             clip_grads_with_norm_(self.student.traced.parameters(), self.config.clip, norm)
-            rate = self._rate(self.done + 1)
+            rate = self.rate(self.done + 1)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group["scale"]
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
-    def _rate(self, step: int) -> float:
+    def rate(self, step: int) -> float:
         """Linear warm-up, then linear decay to zero after the last step."""
         steps, warm = self.config.max_steps, max(1, round(self.config.warmup * self.config.max_steps))
         return self.config.learning_rate * min(step / warm, (steps + 1 - step) / max(steps + 1 - warm, 1))
 
     def _cut(self, step: int) -> bool:
-        """Cut if it is time to: by the same scores in every process, and to the same student."""
+        """Cut if it is time to, by the same scores in every process and to the same student; refit the maps."""
         if self.cutter.due(step):
             self.ranks.average(self.cutter.scores.tensors)
         maps, left = [each.cut for each in self.terms.maps.values()], self.cutter.left(step)
@@ -121,6 +128,9 @@ class Distiller:
         )
         if cut and self.ranks.count > 1:
             self.ranks.check_same("what to cut", self.student.plan.digest, step)
+        if self.cutter.was_cut and (cut or self.done % self.config.schedule.interval == 0):
+            for feature_map in self.terms.maps.values():
+                feature_map.refit(self.ranks.add)
         return cut
 
     def _is_equal(self) -> bool:
@@ -129,15 +139,26 @@ class Distiller:
 
     # ------------------------------------------------------------------ evaluation
 
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Switch the dropout of the student off for a while."""
+        if not self.config.dropout:  # it is off already
+            yield
+            return
+        run_passes(self.student.traced, [DropoutMode(train=False)])
+        try:
+            yield
+        finally:
+            run_passes(self.student.traced, [DropoutMode(train=True)])
+
     @torch.no_grad()
     def evaluate(self, batches: Sequence[Batch]) -> dict[str, dict[str, float]]:
         """Return the mean of every term on held-out batches, for the teacher and the student."""
         sums: dict[str, float] = {}
-        run_passes(self.student.traced, [DropoutMode(train=False)])
-        for batch in self.ranks.every(parts_of_one(batches)):
-            for (who, name), value in self._held_out(batch.to(self.ranks.device)).items():
-                sums[f"{who} {name}"] = sums.get(f"{who} {name}", 0.0) + value
-        run_passes(self.student.traced, [DropoutMode(train=self.config.dropout)])
+        with self.evaluating():
+            for batch in self.ranks.every(parts_of_one(batches)):
+                for (who, name), value in self._held_out(batch.to(self.ranks.device)).items():
+                    sums[f"{who} {name}"] = sums.get(f"{who} {name}", 0.0) + value
         found: dict[str, dict[str, float]] = {"teacher": {}, "student": {}}
         for key, value in self.ranks.total(sums).items():
             who, name = key.split()

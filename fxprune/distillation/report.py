@@ -19,8 +19,13 @@ class StepReport:
         losses: the total and each term, unweighted, in nats (task, kl) or relative squared error (the others).
         cut: whether units went in this step: cut out, or zeroed until the next rewrite.
         ratio: fraction of the way to the target that the schedule asks for (1 = dense, 0 = target).
-        tokens_per_second: of this step.
         repaired: held-out error of the weights before and after a repair in this step; None: there was none.
+        tokens_per_second: of this step, in all processes.
+        learning_rate: of the matrices.
+        flops: of the matrix products of the student after the step, for one row of `length` tokens; None if unknown.
+        discrepancy: KL to the teacher on held-out text in nats, or the relative error of its features without a head,
+            after the step; None in most steps.
+        jump: the same on fewer rows right before and after a cut, and what follows it.
     """
 
     step: int
@@ -31,6 +36,10 @@ class StepReport:
     ratio: float
     tokens_per_second: float
     repaired: tuple[float, float] | None = None
+    learning_rate: float = 0.0
+    flops: int | None = None
+    discrepancy: float | None = None
+    jump: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

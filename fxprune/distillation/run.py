@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from accelerate.utils import set_seed
@@ -13,18 +11,19 @@ from torch import Tensor, nn
 
 from fxprune import api
 from fxprune.distillation.config import DistillConfig
+from fxprune.distillation.course import Run
 from fxprune.distillation.device import choose_device, move
+from fxprune.distillation.discrepancy import Discrepancy
 from fxprune.distillation.feeding import feed
-from fxprune.distillation.finishing import finished, handed_out
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport, notes_on
-from fxprune.distillation.objective import FEATURES, Batch, find_objective
+from fxprune.distillation.objective import FEATURES, find_objective
 from fxprune.distillation.preflight import check_fits, check_float32, check_shares
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.report import DistillResult, Snapshot, StepReport
 from fxprune.distillation.taps import find_taps
 from fxprune.distillation.waypoints import find_waypoints
-from fxprune.forecast import flops_of, forecast
+from fxprune.forecast import forecast
 from fxprune.groups import byproducts, feature_outputs
 from fxprune.student import Student
 from fxprune.traced import Traced
@@ -64,7 +63,8 @@ def distill(
         on_snapshot: called at each of `config.snapshots` on the way, once the student has rested there.
     Raises:
         UsageError, DataError, CaptureError, PlanError: before anything is trained.
-        DistillError: a loss or gradient stopped being a number, or another process stopped.
+        UnfinishedError: a loss or gradient stopped being a number; holds the result so far.
+        DistillError: another process stopped.
         VerifyError: with ``verify``, a proof failed.
     Source:
         Liang et al. 2023, HomoDistil, arXiv:2302.09632.
@@ -142,80 +142,6 @@ def prepare(
         starts_equal=edit_student is None,
     )
     distiller.terms.measure(teacher, (part for b in held_out[:_MEASURED] for part in b.parts(config.micro_batch)))
+    if config.evaluation_interval:
+        distiller.watch = Discrepancy(distiller, held_out[0])
     return Run(distiller, batches, held_out, start, examples)
-
-
-@dataclass(slots=True)
-class Run:
-    """A run from its first step to its result.
-
-    Attributes:
-        distiller: what changes from step to step.
-        batches: to train on, without end.
-        held_out: batches the result is measured on.
-        start: what was known before the first step.
-        examples: inputs the model was captured with.
-    """
-
-    distiller: Distiller
-    batches: Iterator[Batch]
-    held_out: list[Batch]
-    start: StartReport
-    examples: Mapping[str, Tensor]
-    _history: list[StepReport] | None = None
-    _seconds: float = 0.0
-
-    def steps(self) -> Iterator[StepReport]:
-        """Train, and tell each step."""
-        self._history = []
-        for step in range(1, self.distiller.config.max_steps + 1):
-            began = time.monotonic()
-            report = self._step(step)
-            self._history.append(report)
-            self._seconds += time.monotonic() - began
-            yield report
-
-    def _step(self, step: int) -> StepReport:
-        batch = next(self.batches)
-        began = time.monotonic()
-        losses, cut, left = self.distiller.step(batch)
-        return StepReport(
-            step=step,
-            steps=self.distiller.config.max_steps,
-            params=self.distiller.student.traced.num_parameters(),
-            losses=losses,
-            cut=cut,
-            ratio=left,
-            tokens_per_second=batch.inputs["input_ids"].numel() / (time.monotonic() - began),
-            repaired=self.distiller.mender.errors(step),
-        )
-
-    def snapshot(self, step: StepReport) -> Snapshot | None:
-        """Return the student as it is after `step`, if it has rested at a waypoint; the run goes on."""
-        waypoint = self.distiller.cutter.rested(step.step)
-        if waypoint is None:
-            return None
-        return Snapshot(
-            name=waypoint.name,
-            step=step.step,
-            params=step.params,
-            student=handed_out(self.distiller),
-            held_out=self.distiller.evaluate(self.held_out),
-        )
-
-    def result(self) -> DistillResult:
-        """Measure the student, finish it and hand it out; the run is over then."""
-        measured = self.distiller.evaluate(self.held_out)
-        student = finished(self.distiller, self.examples)
-        return DistillResult(
-            student=student,
-            teacher_params=self.start.teacher_params,
-            student_params=student.num_parameters(),
-            teacher_flops=self.start.teacher_flops,
-            student_flops=flops_of(student, self.distiller.student.groups, self.distiller.config.length),
-            held_out=measured,
-            objective=self.start.objective,
-            notes=(*self.start.notes, *self.distiller.mender.notes),
-            history=tuple(self._history or ()),
-            seconds=self._seconds,
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import takewhile
 from typing import TypeAlias
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from fxprune.axes import Axis, Factor, resolve, units_of
 from fxprune.distillation.config import LossWeights
-from fxprune.distillation.heads import Head, Predictions
+from fxprune.distillation.heads import Head, Predictions, head_source
 from fxprune.distillation.likeness import Peers, Vectors, likeness, pooled, projection, returned_taps
 from fxprune.distillation.losses import attention_loss, centred_scores, feature_loss, seen_by
 from fxprune.distillation.maps import FeatureMap
@@ -19,9 +18,8 @@ from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.scales import Scales, ScaleSums
 from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
 from fxprune.errors import UsageError
-from fxprune.inference import output_values
 from fxprune.passes import ExposeTaps, PickPositions, run_passes
-from fxprune.passes.pick_positions import POSITIONS, head_of, picks_positions
+from fxprune.passes.pick_positions import POSITIONS, picks_positions
 from fxprune.student import Student
 from fxprune.traced import Traced
 
@@ -53,7 +51,7 @@ class Terms:
     ) -> None:
         self.teacher, self.student, self.taps = teacher, student, taps
         self.objective, self.weights, self._device = objective, weights, device
-        self._source = _head_source(teacher, objective, taps)
+        self._source = head_source(teacher, objective, taps)
         names = tuple(dict.fromkeys([*taps.nodes, *([] if self._source is None else [self._source])]))
         expose = [ExposeTaps(names), *([] if objective.logits is None else [PickPositions(objective.logits)])]
         for graph in (teacher, student.traced):
@@ -146,19 +144,39 @@ class Terms:
 
     def _predictions(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the logits at the labelled positions."""
+        task, kl = self._beside(student, teacher if self.weights.kl else None, batch)
+        found = {"task": task, "kl": kl}
+        return {name: value for name, value in found.items() if getattr(self.weights, name)}
+
+    def _beside(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return both losses of the logits, weighted or not; the KL is 0 without a teacher."""
         rows, words = self._rows(student, batch)
         heads = self._head(self.student.traced), self._head(self.teacher)
-        beside = (heads[1], self._rows(teacher, batch)[0]) if self.weights.kl else None
         what = Predictions(
             head=heads[0],
             labels_n=batch.picked_labels,
-            teacher=beside,
+            teacher=None if teacher is None else (heads[1], self._rows(teacher, batch)[0]),
             words=words,
             count=batch.whole.labelled,
         )
-        task, kl = what.losses(rows, task=self.weights.task, kl=self.weights.kl)
-        found = {"task": task, "kl": kl}
-        return {name: value for name, value in found.items() if getattr(self.weights, name)}
+        return what.losses(rows, task=self.weights.task, kl=self.weights.kl)
+
+    def essence(self, outputs: Outputs) -> Outputs:
+        """Return what `discrepancy` needs of the teacher's outputs, the rest left empty: to be kept."""
+        names = {tap.node for tap in self._told} if self.objective.logits is None else {self._source}
+        places = {self._place[name] for name in names if name is not None}
+        return outputs[0], tuple(v if i in places else v.new_empty(0) for i, v in enumerate(outputs[1]))
+
+    def discrepancy(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """Return how far predictions are from the teacher's: the KL, or the error of the features without a head."""
+        if self.objective.logits is not None and batch.labels is not None:
+            return self._beside(student, teacher, batch)[1]
+        return self._features(self._told, student, teacher) * batch.share if self._told else torch.zeros(())
+
+    @property
+    def _told(self) -> tuple[FeatureTap, ...]:
+        """Features that speak for the model: those it returns, or else those of the last block."""
+        return returned_taps(self.taps.hidden) or self.taps.hidden[-1:]
 
     def _head(self, model: Traced) -> Head:
         return Head.of(model) if self._picks else Head()
@@ -222,13 +240,6 @@ class Terms:
             dense = len(units) if group is None else self.student.ledger.dense[group.name]
             place = (place[:, None] * dense + units).flatten()
         return place
-
-
-def _head_source(model: Traced, objective: Objective, taps: Taps) -> str | None:
-    """Return the value a head is computed from, where it can be told apart; a tapped value is not inside of it."""
-    head = [] if objective.logits is None else head_of(output_values(model)[objective.logits])
-    alone = list(takewhile(lambda step: step[0].name not in taps.nodes, head))
-    return alone[-1][1].name if alone else None
 
 
 def _width(student: Student, axis: Axis) -> int:

@@ -13,19 +13,13 @@ from torch.export import Dim
 import fxprune
 from fxprune.deploy import hf, onnx
 from fxprune.deploy.manifest import read_manifest, remove_old, write_manifest
-from fxprune.deploy.outputs import LatencySettings, check_output, within, write_outputs
-from fxprune.distillation.report import StepReport
+from fxprune.deploy.outputs import LatencySettings, begin_outputs, check_output, within, write_outputs
 from fxprune.errors import DeployError, UsageError
 from fxprune.traced import Provenance
 
 ALL = ["config.json", "latency.json", "metrics.jsonl", "model.safetensors", "onnx/model.onnx", "plan.json"]
 ALL += ["student.pt2"]
 QUICK = LatencySettings(grid=((1, 8),), rounds=1, seconds=0.1)
-
-
-def history() -> list[StepReport]:
-    rest = {"steps": 2, "params": 10, "cut": False, "ratio": 1.0, "tokens_per_second": 9.0}
-    return [StepReport(step=step, losses={"total": 1.0 / step}, **rest) for step in (1, 2)]
 
 
 def files(folder: Path) -> list[str]:
@@ -38,7 +32,9 @@ def written(slim_bert, all_tiny, tmp_path_factory):
     slim, inputs = slim_bert
     folder, stages = tmp_path_factory.mktemp("outputs") / "out", []
     teacher = fxprune.capture(all_tiny[0].build(), inputs)
-    options = {"teacher": teacher, "latency": QUICK, "history": history(), "on_stage": stages.append}
+    metrics = begin_outputs(folder, {"seed": 7})
+    metrics.write_text("{}\n")
+    options = {"teacher": teacher, "latency": QUICK, "files": [metrics], "on_stage": stages.append}
     return write_outputs(slim, folder, facts={"seed": 7}, **options), stages
 
 
@@ -69,10 +65,19 @@ def test_teacher_and_student_are_timed_beside_one_another(written):
     assert outputs.onnx_bytes["teacher"] > outputs.onnx_bytes["student"] > 1000
 
 
-def test_metrics_are_one_line_a_step(written):
+def test_what_the_run_wrote_before_is_kept(written):
     outputs, _ = written
-    lines = (outputs.folder / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["losses"] for line in lines] == [{"total": 1.0}, {"total": 0.5}]
+    assert (outputs.folder / "metrics.jsonl").read_text() == "{}\n"
+    assert "unfinished" not in read_manifest(outputs.folder)
+
+
+def test_a_run_that_begins_takes_the_folder_over(tmp_path):
+    write_manifest(tmp_path, [tmp_path / "old.txt"], {})
+    for name in ("old.txt", "mine.txt"):
+        (tmp_path / name).write_text("")
+    assert begin_outputs(tmp_path, {"command": "distill"}) == tmp_path / "metrics.jsonl"
+    assert files(tmp_path) == ["fxprune.json", "mine.txt"]
+    assert read_manifest(tmp_path)["unfinished"]["reason"] == "the run goes on, or was killed"
 
 
 def test_a_form_that_fails_costs_only_itself(slim_bert, tmp_path, monkeypatch):

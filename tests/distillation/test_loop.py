@@ -138,7 +138,7 @@ def test_the_same_seed_gives_the_same_losses_and_another_seed_others() -> None:
 
 def test_the_rate_warms_up_and_decays_to_nothing() -> None:
     found = distiller("bert", max_steps=100, warmup=0.1, learning_rate=1.0)
-    rates = [found._rate(step) for step in range(1, 101)]
+    rates = [found.rate(step) for step in range(1, 101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == pytest.approx(1.0)
     assert rates == [*sorted(rates[:10]), *sorted(rates[10:], reverse=True)]
