@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fxprune.api import analyse, capture, prune
 from fxprune.cli import render
+from fxprune.cli.cuts import Cut
 from fxprune.cli.errors import process_index
+from fxprune.cli.foresight import foresee, say
 from fxprune.cli.graphs import open_model
 from fxprune.cli.metrics import Metrics
 from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_rows
@@ -19,6 +22,7 @@ from fxprune.distillation.calibration import calibration_inputs
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.data import DEFAULT_DATASET, check_dataset
 from fxprune.distillation.device import choose_device
+from fxprune.distillation.objective import find_objective, free_places
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.report import Snapshot, StepReport
 from fxprune.distillation.rescue import UnfinishedError
@@ -26,11 +30,11 @@ from fxprune.distillation.run import StartReport, distill
 from fxprune.distillation.waypoints import folder_name
 from fxprune.errors import DataError
 from fxprune.forecast import flops_of
-from fxprune.goal import Allocation
 from fxprune.groups import feature_outputs
 from fxprune.hub import offline
 from fxprune.plan import Plan
 from fxprune.sources import example_inputs, load_model, load_tokenizer
+from fxprune.traced import Traced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,27 +54,6 @@ class Target:
     as_json: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
-    """What `fxprune prune` is asked for; one of the first four."""
-
-    target_params: str | None
-    target_flops: str | None
-    ratio: float | None
-    plan_file: Path | None
-    length: int
-    allocation: Allocation
-    min_keep: float | None
-    round_to: int
-    importance: str
-    free_outputs: bool
-    seed: int
-    verify: bool
-    repair: str
-    repair_batches: int
-    dataset: str | None
-
-
 def distill_job(model: str, dataset: str | None, config: DistillConfig, text_column: str | None, to: Target) -> None:
     """Distil, write everything, and print the comparison; of several processes, the first one does."""
     if process_index() == 0:
@@ -80,6 +63,9 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
     device = choose_device(config.device)
     dataset = dataset or _default_dataset()
     check_dataset(dataset, text_column=text_column)
+    planned = foresee(model, config.goal, _free_of_student, loadable=config.loadable)
+    if planned is not None:
+        say(planned)
     render.say(f"loading {model}")
     source = load_model(model)
     tokenizer = load_tokenizer(source)
@@ -155,6 +141,9 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
     """Cut once, write everything, and print the comparison."""
     check_output(to.folder, to.overwrite, source=model)
     plan = Plan.load(cut.plan_file) if cut.plan_file else None
+    planned = foresee(model, cut.goal, cut.free) if cut.goal else None
+    if planned is not None:
+        say(planned)
     render.say(f"loading {model}")
     given = open_model(model)
     torch.manual_seed(cut.seed)
@@ -204,6 +193,12 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         on_stage=_say_stage,
     )
     report(facts, outputs, [*size_rows(dense, left, outputs), *flop_rows(flops)], as_json=to.as_json)
+
+
+def _free_of_student(traced: Traced, tokenizer: Any) -> frozenset[int] | None:
+    if tokenizer is None:
+        return None  # loading will say it
+    return free_places(find_objective(traced, tokenizer), traced)
 
 
 def _leave_it(snapshot: Snapshot) -> None:

@@ -21,6 +21,7 @@ from fxprune.errors import UsageError, check_one_of
 @click.option("--length", type=opt.AT_LEAST_1, default=128, show_default=True, help="Tokens that FLOPs are counted at.")
 @opt.options(opt.repair, opt.repair_batches)
 @click.option("--dataset", help="Text to repair on: hub name, local parquet, json or text files, or 'demo'.")
+@click.option("--dry-run", is_flag=True, help="Print the widths that would be left, and stop.")
 @opt.options(opt.free_outputs, opt.output, opt.overwrite, opt.seed, opt.verify)
 @opt.options(opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled
@@ -32,6 +33,7 @@ def command(
     grid: tuple[tuple[int, int], ...],
     threads: tuple[int, ...],
     as_json: bool,
+    dry_run: bool,
     **cut: Any,
 ) -> None:
     """Cut MODEL at once, without training: to a budget, by a ratio, or as an earlier plan says.
@@ -49,7 +51,12 @@ def command(
         raise UsageError(
             "--dataset is the text of a repair, and none is asked for", remedy="add --repair least-squares"
         )
-    from fxprune.cli.jobs import Cut, LatencySettings, Target, prune_job
+    from fxprune.cli.cuts import Cut, show_plan
+    from fxprune.cli.jobs import LatencySettings, Target, prune_job
+
+    if dry_run:
+        show_plan(model, Cut(**cut), as_json=as_json)
+        return
 
     settings = LatencySettings(grid=grid, threads=threads) if latency else None
     prune_job(model, Cut(**cut), Target(folder=output, overwrite=overwrite, latency=settings, as_json=as_json))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__all__ = ["DEMO", "TASKS", "Source", "example_inputs", "load_model", "load_tokenizer"]
+__all__ = ["DEMO", "TASKS", "Source", "example_inputs", "load_model", "load_shell", "load_tokenizer"]
 
 DEMO = "demo"
 
@@ -73,6 +73,35 @@ def load_model(name: str, *, task: str | None = None) -> Source:
     )
 
 
+def load_shell(name: str, *, weights: bool = True) -> Source:
+    """Return what `load_model` returns, on the meta device: made from the config alone, in no memory.
+
+    Args:
+        name: as for `load_model`.
+        weights: whether a folder must hold them, though they are not read.
+    Raises:
+        SourceError: there is no such model.
+    """
+    import torch
+
+    location = _locate(name, weights)
+    local = Path(location).is_dir() or offline()
+    config = _config(name, location, local)
+    model_class = own_class(name, config)
+    _switch_off_cache(config)
+    attention = "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
+    with quiet(), torch.device("meta"):
+        model = model_class._from_config(config, dtype=torch.float32, attn_implementation=attention)
+    return Source(
+        name=name,
+        location=location,
+        model=model.eval(),
+        config=model.config,
+        tokenizer=_tokenizer(name, location, local),
+        auto_class=auto_class(type(model), model.config),
+    )
+
+
 def load_tokenizer(source: Source) -> Any:
     """Return the tokenizer of `source`.
 
@@ -87,11 +116,11 @@ def load_tokenizer(source: Source) -> Any:
     return source.tokenizer
 
 
-def _locate(name: str) -> str:
+def _locate(name: str, weights: bool = True) -> str:
     """Return the folder or hub name that `name` stands for, checked as far as that needs no network."""
     folder = Path(__file__).parent / "demo" / "teacher" if name == DEMO else Path(name).expanduser()
     if folder.is_dir():
-        _check_folder(folder)
+        _check_folder(folder, weights)
         return str(folder)
     if folder.exists():
         raise SourceError(f"model {name!r} is a file", remedy="give the folder that holds config.json and the weights")
@@ -102,13 +131,13 @@ def _locate(name: str) -> str:
     return name
 
 
-def _check_folder(folder: Path) -> None:
+def _check_folder(folder: Path, weights: bool) -> None:
     files = [file.name for file in folder.iterdir()]
     if "config.json" not in files:
         raise SourceError(
             f"folder '{folder}' has no config.json", remedy="give the folder that `save_pretrained` wrote"
         )
-    if any(file.endswith(".safetensors") for file in files):
+    if not weights or any(file.endswith(".safetensors") for file in files):
         return
     if pickles := sorted(file for file in files if file.endswith(_PICKLES)):
         raise SourceError(

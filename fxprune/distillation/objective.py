@@ -14,6 +14,7 @@ from fxprune.calls import is_tensor, operand_nodes, shape_of
 from fxprune.distillation.losses import IGNORED
 from fxprune.distillation.packing import mask_tokens
 from fxprune.errors import UsageError
+from fxprune.groups import byproducts, feature_outputs
 from fxprune.inference import output_values
 
 aten = torch.ops.aten
@@ -148,6 +149,11 @@ def find_objective(gm: GraphModule, tokenizer: Any) -> Objective:
     if place is None:
         return Objective(FEATURES, None, inputs)
     return Objective(MASKED if tokenizer.mask_token_id is not None else CAUSAL, place, inputs)
+
+
+def free_places(objective: Objective, gm: GraphModule) -> frozenset[int]:
+    """Return the outputs a student may narrow: features, where they are not all a model is wanted for."""
+    return feature_outputs(gm) if objective.name == FEATURES else byproducts(gm)
 
 
 def _language_head(gm: GraphModule) -> int | None:

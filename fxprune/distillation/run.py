@@ -17,14 +17,13 @@ from fxprune.distillation.discrepancy import Discrepancy
 from fxprune.distillation.feeding import feed
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport, notes_on
-from fxprune.distillation.objective import FEATURES, find_objective
+from fxprune.distillation.objective import find_objective, free_places
 from fxprune.distillation.preflight import check_fits, check_float32, check_shares
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.report import DistillResult, Snapshot, StepReport
 from fxprune.distillation.taps import find_taps
 from fxprune.distillation.waypoints import find_waypoints
 from fxprune.forecast import forecast
-from fxprune.groups import byproducts, feature_outputs
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
@@ -112,9 +111,7 @@ def prepare(
     teacher = copy.deepcopy(traced).requires_grad_(False)
     if edit_student is not None:
         edit_student(traced)
-    student = Student(
-        traced, free_outputs=feature_outputs(traced) if objective.name == FEATURES else byproducts(traced)
-    )
+    student = Student(traced, free_outputs=free_places(objective, traced))
     planned = forecast(traced, student.groups, config.goal, limits)
     waypoints = find_waypoints(config.snapshots, student, planned.final, limits, round_to=config.round_to)
     held_out, batches = feed(dataset, tokenizer, objective, config, text_column, ranks)
