@@ -18,6 +18,8 @@ from fxprune.cli.errors import handled
 @click.option("--max-steps", type=opt.AT_LEAST_1, default=300, show_default=True, help="Optimizer steps.")
 @click.option("--batch-size", type=opt.AT_LEAST_1, default=16, show_default=True, help="Sequences a step.")
 @click.option("--micro-batch", type=opt.AT_LEAST_1, help="Sequences at a time, to save memory.  [default: all]")
+@click.option("--auto-batch", is_flag=True, help="Let --micro-batch grow as the model shrinks, or halve it.")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--length", type=opt.AT_LEAST_1, default=64, show_default=True, help="Tokens a sequence.")
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Peak of the schedule.")
 @click.option("--schedule", type=click.Choice(["cubic", "linear", "one-shot"]), default="cubic", show_default=True)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from fxprune.distillation.likeness import Peers
+from fxprune.distillation.microbatch import MicroBatch, TooLargeError
 from fxprune.distillation.objective import Batch
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.terms import Outputs, Terms
 from fxprune.errors import DistillError
 from fxprune.traced import Traced
+
+T = TypeVar("T")
 
 
 class NotANumberError(DistillError):
@@ -29,29 +34,67 @@ class Accumulator:
         student: gets the gradients.
         terms: of both.
         ranks: the processes that share the batch.
+        micro: how many sequences are run at a time.
     """
 
-    def __init__(self, teacher: Traced, student: Traced, terms: Terms, ranks: Ranks) -> None:
-        self.teacher, self.student, self.terms, self.ranks = teacher, student, terms, ranks
+    def __init__(self, teacher: Traced, student: Traced, terms: Terms, ranks: Ranks, micro: MicroBatch) -> None:
+        self.teacher, self.student, self.terms, self.ranks, self.micro = teacher, student, terms, ranks, micro
 
-    def __call__(self, batch: Batch, rows: int | None = None, probe: int | None = None) -> dict[str, float]:
+    def __call__(self, batch: Batch, probe: int | None = None) -> dict[str, float]:
         """Leave the gradient of the whole batch in the student; return the total loss and each term.
 
         Args:
             batch: whole, the same in all processes.
-            rows: sequences at a time in each process; None: all.
             probe: seed of the projection that stands in for losses that are all at zero; None: train on the losses.
+        Raises:
+            DistillError: a single sequence does not fit into memory, or more would have to.
         """
-        parts = [part.to(self.ranks.device) for part in self.ranks.share(batch).parts(rows)]
-        # with one part, what is compared with its peers is run once; several would not fit into memory side by side
-        once = self._run(parts[0]) if len(parts) == 1 else None
-        peers = self._peers(parts, once)
-        sums: dict[str, Tensor] = {}
-        for part in parts:
-            for name, value in self._backward(part, once, peers, probe).items():
-                sums[name] = sums.get(name, 0.0) + value
+        own = self.ranks.share(batch)
+        while True:
+            try:
+                sums = self._sums(own, probe)
+                break
+            except TooLargeError:
+                self._forget()
+            self.micro.halve(own)
         self.ranks.add_gradients(self.student.parameters())
-        return self.ranks.total(_numbers(sums))
+        return self.ranks.total(sums)
+
+    def _sums(self, own: Batch, probe: int | None) -> dict[str, float]:
+        """Run all parts of this process; return its share of the losses."""
+        parts = [part.to(self.ranks.device) for part in own.parts(self.micro.rows(own))]
+        once, peers = self._peers(parts)
+
+        def backward() -> dict[str, float]:
+            sums: dict[str, Tensor] = {}
+            for part in parts:
+                with self.micro.watching(part, self.student.parameters()):
+                    found = self._backward(part, once, peers, probe)
+                for name, value in found.items():
+                    sums[name] = sums.get(name, 0.0) + value
+            return _numbers(sums)
+
+        return self._together(backward)
+
+    def _together(self, work: Callable[[], T]) -> T:
+        """Do something that may not fit into memory; if it does not in one process, all of them raise TooLargeError."""
+        full, result = False, None
+        try:
+            result = work()
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+            full = True
+        if self.ranks.any(full):
+            raise TooLargeError
+        return result  # type: ignore[return-value]
+
+    def _forget(self) -> None:
+        """Drop what a batch that is run again has left."""
+        for parameter in self.student.parameters():
+            parameter.grad = None
+        for feature_map in self.terms.maps.values():
+            feature_map.forget()
 
     def _backward(
         self, part: Batch, once: tuple[Outputs, Outputs] | None, peers: Peers | None, probe: int | None
@@ -68,18 +111,27 @@ class Accumulator:
             teacher = self.terms.run(self.teacher, part)
         return self.terms.run(self.student, part), teacher
 
-    @torch.no_grad()
-    def _peers(self, parts: Sequence[Batch], once: tuple[Outputs, Outputs] | None) -> Peers | None:
-        """Gather the vectors of all sequences, from all parts and processes; None if a part holds all or none count."""
+    def _peers(self, parts: Sequence[Batch]) -> tuple[tuple[Outputs, Outputs] | None, Peers | None]:
+        """Gather the vectors of all sequences, from all parts and processes, where any are compared.
+
+        Returns:
+            What teacher and student gave, if there is one part, which need not be run again then (several would not fit
+            into memory side by side); and the vectors, if this part does not hold all.
+        """
         if not self.terms.compares or (self.ranks.count == 1 and len(parts) == 1):
-            return None
+            return None, None
+        once = self._together(lambda: self._run(parts[0])) if len(parts) == 1 else None
+        own = self._together(lambda: self._vectors(parts, once))
+        placed = self.ranks.place(own, parts[0].first, parts[0].whole.rows)
+        return once, Peers(placed[: len(placed) // 2], placed[len(placed) // 2 :])
+
+    @torch.no_grad()
+    def _vectors(self, parts: Sequence[Batch], once: tuple[Outputs, Outputs] | None) -> list[Tensor]:
         found = []
         for part in parts:
             student, teacher = once or self._run(part)
             found.append((*self.terms.vectors(student, part), *self.terms.vectors(teacher, part)))
-        own = [torch.cat(vectors) for vectors in zip(*found, strict=True)]
-        placed = self.ranks.place(own, parts[0].first, parts[0].whole.rows)
-        return Peers(placed[: len(placed) // 2], placed[len(placed) // 2 :])
+        return [torch.cat(vectors) for vectors in zip(*found, strict=True)]
 
 
 def check_finite(losses: Mapping[str, float], step: int) -> None:

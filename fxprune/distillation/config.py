@@ -10,9 +10,10 @@ from fxprune.errors import UsageError, check_one_of, unknown_name
 from fxprune.goal import Allocation, Goal
 from fxprune.importance import SCORES
 
-__all__ = ["DistillConfig", "LossWeights", "Packing", "Repair", "ScheduleConfig", "ScheduleKind"]
+__all__ = ["DistillConfig", "LossWeights", "Packing", "Precision", "Repair", "ScheduleConfig", "ScheduleKind"]
 
 Packing = Literal["auto", "blocks", "sentences"]
+Precision = Literal["float32", "bf16"]
 Repair = Literal["none", "least-squares"]
 
 
@@ -32,6 +33,9 @@ class DistillConfig:
         max_steps: optimizer steps.
         batch_size: sequences a step.
         micro_batch: sequences at a time, where not all of a step fit into memory; None: all.
+        auto_batch: whether `micro_batch` follows the memory: grows as the student shrinks, and is halved, and the step
+            repeated, where it does not fit. Results stay what they are.
+        precision: of the matrix products, float32 or bf16; weights, moments, losses and maps are always float32.
         length: tokens a sequence; of sentences, the most.
         packing: blocks (documents joined and cut to `length`), sentences (one a row), or auto: sentences for a model
             without a language-model head, whose users give it one text at a time.
@@ -67,6 +71,8 @@ class DistillConfig:
     max_steps: int = 200
     batch_size: int = 16
     micro_batch: int | None = None
+    auto_batch: bool = False
+    precision: Precision = "float32"
     length: int = 128
     packing: Packing = "auto"
     learning_rate: float = 1e-3
@@ -123,6 +129,8 @@ class DistillConfig:
         for name in ("warmup", "smoothing"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use a number from 0 to below 1")
+        if self.precision not in get_args(Precision):
+            raise UsageError(unknown_name("precision", self.precision, get_args(Precision)))
         if self.packing not in get_args(Packing):
             raise UsageError(unknown_name("packing", self.packing, get_args(Packing)))
         self._check_repair()

@@ -14,6 +14,7 @@ from fxprune.distillation.accumulation import Accumulator, check_finite, gradien
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.cutter import Cutter
 from fxprune.distillation.mending import Mender
+from fxprune.distillation.microbatch import MicroBatch
 from fxprune.distillation.objective import FEATURES, Batch, Objective, parts_of_one
 from fxprune.distillation.optimizer import make_optimizer
 from fxprune.distillation.ranks import Ranks
@@ -64,8 +65,9 @@ class Distiller:
         self.config, self.ranks = config, ranks
         self.cutter = Cutter(student, final, config, waypoints)
         self.mender = Mender(student, config, calibration)
-        self.terms = Terms(teacher, student, taps, objective, config.loss, ranks.device)
-        self.accumulate = Accumulator(teacher, student.traced, self.terms, self.ranks)
+        self.terms = Terms(teacher, student, taps, objective, config.loss, ranks.device, precision=config.precision)
+        self.micro = MicroBatch(config.micro_batch, config.auto_batch, ranks.device)
+        self.accumulate = Accumulator(teacher, student.traced, self.terms, ranks, self.micro)
         run_passes(teacher, [DropoutMode(train=False)])
         run_passes(student.traced, [DropoutMode(train=config.dropout)])
         self.optimizer = make_optimizer(student.traced, config)
@@ -98,7 +100,7 @@ class Distiller:
             self.terms.measure(self.teacher, batch.parts(self.config.micro_batch))
         # a student that still equals its teacher has no gradient yet
         probe = self.config.seed * 1_000_003 + self.done if self._is_equal() else None
-        losses = self.accumulate(batch, self.config.micro_batch, probe)
+        losses = self.accumulate(batch, probe)
         check_finite(losses, self.done + 1)
         return losses
 
@@ -128,6 +130,8 @@ class Distiller:
         )
         if cut and self.ranks.count > 1:
             self.ranks.check_same("what to cut", self.student.plan.digest, step)
+        if cut:
+            self.micro.refresh()
         if self.cutter.was_cut and (cut or self.done % self.config.schedule.interval == 0):
             for feature_map in self.terms.maps.values():
                 feature_map.refit(self.ranks.add)

@@ -7,11 +7,13 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
-from fxprune.axes import Axis, Factor, resolve, units_of
-from fxprune.distillation.config import LossWeights
+from fxprune.axes import Axis, resolve
+from fxprune.distillation.config import LossWeights, Precision
 from fxprune.distillation.heads import Head, Predictions, head_source
 from fxprune.distillation.likeness import Peers, Vectors, likeness, pooled, projection, returned_taps
+from fxprune.distillation.lineage import lineage
 from fxprune.distillation.losses import attention_loss, centred_scores, feature_loss, seen_by
 from fxprune.distillation.maps import FeatureMap
 from fxprune.distillation.objective import FEATURES, Batch, Objective
@@ -38,6 +40,7 @@ class Terms:
         objective: of both.
         weights: terms of weight 0 are left out.
         device: of the maps.
+        precision: of the models; losses, maps and weights are in float32 whatever it is.
     """
 
     def __init__(
@@ -48,9 +51,12 @@ class Terms:
         objective: Objective,
         weights: LossWeights,
         device: torch.device,
+        *,
+        precision: Precision = "float32",
     ) -> None:
         self.teacher, self.student, self.taps = teacher, student, taps
         self.objective, self.weights, self._device = objective, weights, device
+        self._autocast = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
         self._source = head_source(teacher, objective, taps)
         names = tuple(dict.fromkeys([*taps.nodes, *([] if self._source is None else [self._source])]))
         expose = [ExposeTaps(names), *([] if objective.logits is None else [PickPositions(objective.logits)])]
@@ -66,8 +72,9 @@ class Terms:
     def run(self, model: Traced, batch: Batch) -> Outputs:
         """Run one model with its taps; a head that could be told apart is left out: `heads` runs it in chunks."""
         picked = {POSITIONS: next(iter(batch.inputs.values())).new_empty(0, dtype=torch.int64)} if self._picks else {}
-        outputs: Outputs = model(**batch.inputs, **picked)
-        return outputs
+        with self._autocast:
+            outputs: Outputs = model(**batch.inputs, **picked)
+        return tree_map_only(Tensor, _single, outputs)
 
     def measure(self, teacher: Traced, batches: Iterable[Batch]) -> None:
         """Measure how large the teacher's features and scores are: from then on terms are relative to that."""
@@ -140,7 +147,8 @@ class Terms:
             words=words,
             count=batch.whole.labelled,
         )
-        return what.losses(rows)[0]
+        with self._autocast:
+            return what.losses(rows)[0]
 
     def _predictions(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the logits at the labelled positions."""
@@ -159,7 +167,8 @@ class Terms:
             words=words,
             count=batch.whole.labelled,
         )
-        return what.losses(rows, task=self.weights.task, kl=self.weights.kl)
+        with self._autocast:
+            return what.losses(rows, task=self.weights.task, kl=self.weights.kl)
 
     def essence(self, outputs: Outputs) -> Outputs:
         """Return what `discrepancy` needs of the teacher's outputs, the rest left empty: to be kept."""
@@ -231,15 +240,11 @@ class Terms:
         return query, key if served == 1 else key.repeat_interleave(served, -3)
 
     def _lineage(self, axis: Axis) -> Tensor:
-        """Return the dense position of each position of an axis that is a product of factors."""
-        place = torch.zeros(1, dtype=torch.int64)
-        for factor in resolve(axis):
-            assert isinstance(factor, Factor)
-            group = self.student.groups.by_factor.get(factor)
-            units = torch.arange(units_of(factor)) if group is None else self.student.ledger.left(group.name)
-            dense = len(units) if group is None else self.student.ledger.dense[group.name]
-            place = (place[:, None] * dense + units).flatten()
-        return place
+        return lineage(self.student, axis)
+
+
+def _single(value: Tensor) -> Tensor:
+    return value.float() if value.dtype == torch.bfloat16 else value
 
 
 def _width(student: Student, axis: Axis) -> int:

@@ -35,8 +35,8 @@ def test_a_run_in_parts_is_the_run_at_once(name: str, rows: int) -> None:
 def test_a_probe_in_parts_is_the_probe_of_the_whole() -> None:
     gradients = []
     for rows in (None, 1):
-        found = distiller("encoder")
-        found.accumulate(next(batches(found, "encoder")), rows, probe=3)
+        found = distiller("encoder", micro_batch=rows)
+        found.accumulate(next(batches(found, "encoder")), probe=3)
         gradients.append([p.grad for p in found.student.traced.parameters() if p.grad is not None])
     for whole, parts in zip(*gradients, strict=True):
         torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-6)
@@ -66,7 +66,8 @@ def test_a_part_without_a_label_costs_nothing_and_is_still_counted() -> None:
     labels[:2] = -100
     batch = Batch(batch.inputs, labels)
     whole = found.accumulate(batch)
-    assert found.accumulate(batch, 2) == pytest.approx(whole, rel=1e-5)
+    found.micro.given = 2
+    assert found.accumulate(batch) == pytest.approx(whole, rel=1e-5)
 
 
 def test_several_batches_are_measured_as_one() -> None:
