@@ -18,6 +18,8 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from statistics import median
+from time import process_time
 from typing import Any
 
 import click
@@ -42,7 +44,7 @@ HAND, CLEVER = "hand-written", "hand-written, clever"
 EQUAL, FULL = "fxprune, two terms", "fxprune, five terms"
 MASKED_SHARE = 0.15
 TWO_TERMS = LossWeights(hidden=0.0, embedding=0.0, attention=0.0)
-LIMIT = 1.15
+LIMIT, SCORING = 1.15, 0.05
 
 
 def batch_of(config: BertConfig, size: int, length: int) -> Batch:
@@ -61,8 +63,8 @@ class FxpruneSteps:
         self.traced = api.capture(model, batch.inputs)
         self.teacher = copy.deepcopy(self.traced).requires_grad_(False)
 
-    def distiller(self, weights: LossWeights) -> Distiller:
-        """Return one whose student has its final size, though its schedule does not know."""
+    def distiller(self, weights: LossWeights, *, cut: bool = True) -> Distiller:
+        """Return one whose student has its final size, though its schedule does not know, or is dense still."""
         traced = copy.deepcopy(self.traced)
         student = Student(traced, free_outputs=byproducts(traced))
         limits = api.constraints(self.model, traced)
@@ -72,13 +74,36 @@ class FxpruneSteps:
         config = DistillConfig(target_params=self.target, max_steps=10_000, loss=weights)
         distiller = Distiller(self.teacher, student, taps, objective, final, config, Ranks.join(torch.device("cpu")))
         distiller.cutter.scores.update(distiller.cutter.scorer(traced, random_score))
-        distiller._cut(0.0)
+        if not cut:
+            return distiller
+        followers = [each.cut for each in distiller.terms.maps.values()]
+        masks = student.cut_to(final, distiller.cutter.scores.value, (distiller.optimizer,), followers)
+        distiller.cutter.scores.cut(masks, student.groups.ragged)
         return distiller
 
     def case(self, weights: LossWeights) -> Case:
         """Return one step of a distiller as a case."""
         distiller = self.distiller(weights)
         return lambda: lambda: distiller.step(self.batch)
+
+
+def scoring(distiller: Distiller, batch: Batch, rounds: int) -> tuple[float, float]:
+    """Return the seconds the scores of all units take in a step, and those of a whole step: medians of process time."""
+    taken: list[float] = []
+    observe = distiller.cutter.observe
+
+    def timed(step: int) -> None:
+        began = process_time()
+        observe(step)
+        taken.append(process_time() - began)
+
+    distiller.cutter.observe = timed  # type: ignore[method-assign]
+    whole = []
+    for _ in range(rounds):
+        began = process_time()
+        distiller.step(batch)
+        whole.append(process_time() - began)
+    return median(taken[1:]), median(whole[1:])
 
 
 def hand_written(teacher: BertForMaskedLM, student: BertForMaskedLM, batch: Batch, *, clever: bool) -> Case:
@@ -167,6 +192,11 @@ def main(target: str, batch_size: int, length: int, rounds: int, as_json: bool) 
         click.echo(json.dumps({"machine": asdict(machine), "rows": rows, "ratios": ratios}, indent=2))
         return
     out = console()
+    dense = ours.distiller(LossWeights(), cut=False)
+    for name, distiller in (("dense", dense), (count(student), ours.distiller(LossWeights()))):
+        scores, step = scoring(distiller, batch, rounds)
+        asked = f"asked for {SCORING:.0%}: {kept(scores <= SCORING * step)}"
+        out.print(f"scores, {name} student: {scores * 1e3:.0f} of {step * 1e3:.0f} ms, {scores / step:.1%} ({asked})")
     title = f"one step, BERT-base {count(teacher)} -> {count(student)}, batch {batch_size} x {length}"
     out.print(table(title, spreads))
     for found in ratios:
