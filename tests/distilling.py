@@ -12,12 +12,12 @@ from remembering import captured
 from text import sentences, tokenizer
 from torch import Tensor
 
-from fxprune import api
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.loop import Distiller, generator_for
 from fxprune.distillation.objective import Batch, find_objective
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.taps import find_taps
+from fxprune.forecast import forecast
 from fxprune.groups import byproducts, feature_outputs
 from fxprune.student import Student
 from fxprune.traced import Traced
@@ -43,7 +43,7 @@ def distiller(name: str, **options: object) -> Distiller:
     objective = find_objective(dense, words(name))
     free = feature_outputs(dense) if objective.logits is None else byproducts(dense)
     student = Student(dense, free_outputs=free)
-    final = api.counts_for(student, target_params=config.target_params, limits=Constraints())
+    final = forecast(dense, student.groups, config.goal, Constraints()).final
     teacher = copy.deepcopy(dense).requires_grad_(False)
     taps = find_taps(dense, student.groups, free)
     torch.manual_seed(config.seed)

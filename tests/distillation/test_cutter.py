@@ -123,6 +123,25 @@ def test_one_rewrite_a_cut_is_what_it_was_without_the_option() -> None:
     assert all(torch.equal(value, parameters(second[0])[name]) for name, value in parameters(first[0]).items())
 
 
+@pytest.mark.parametrize("options", [{"target_params": "40%"}, {"target_params": None, "target_flops": "50%"}])
+@pytest.mark.parametrize("way", [schedule(), schedule(rewrite_every=3)])
+def test_under_a_global_allocation_the_budget_follows_the_schedule(options: dict, way: ScheduleConfig) -> None:
+    found = distiller("bert", max_steps=20, allocation="global", schedule=way, **options)
+    spread, stream, before = found.cutter.final, batches(found), found.cutter.dense
+    for step in range(1, 21):
+        found.step(next(stream))
+        now = {name: found.student.groups[name].size for name in before}
+        assert all(now[name] <= size for name, size in before.items())
+        before = now
+        if found.cutter.rewrites(step):
+            bound = spread.target + round((spread.total - spread.target) * found.cutter.left(step))
+            assert 0.93 * bound <= spread.cost.count({}) <= bound
+    assert spread.cost.count({}) <= spread.target
+    assert not found.cutter.silent
+    shares = [size / found.cutter.dense[name] for name, size in now.items()]
+    assert 0.1 <= min(shares) < 0.5 * max(shares)  # not the same everywhere
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
