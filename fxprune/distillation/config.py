@@ -103,6 +103,7 @@ class DistillConfig:
         targets = {name: getattr(self, name) for name in ("target_params", "target_flops", "target_ratio")}
         check_one_of(targets, 'target_params="25%"')
         _ = self.goal  # checks itself
+        self.schedule.check_revival(self.max_steps)
         self._check_snapshots()
         for name in ("max_steps", "batch_size", "micro_batch", "length", "held_out_batches", "repair_interval"):
             if getattr(self, name) is not None and getattr(self, name) < 1:

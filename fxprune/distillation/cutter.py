@@ -58,11 +58,7 @@ class Cutter:
     @property
     def span(self) -> tuple[int, int]:
         """The first and the last step with a cut."""
-        schedule, steps = self.config.schedule, self.config.max_steps
-        start = min(max(1, round(schedule.start * steps)), steps)
-        if schedule.kind == "one-shot":
-            return start, start
-        return start, max(start, min(round(schedule.end * steps), steps))
+        return self.config.schedule.span(self.config.max_steps)
 
     def left(self, step: int) -> float:
         """Return what is left of the way to the target, by the schedule: 1 dense, 0 there."""

@@ -75,6 +75,22 @@ class ScheduleConfig:
                 remedy="use 2 or more, or 0 for one rewrite at the end",
             )
 
+    def span(self, steps: int) -> tuple[int, int]:
+        """Return the first and the last of `steps` with a cut."""
+        start = min(max(1, round(self.start * steps)), steps)
+        if self.kind == "one-shot":
+            return start, start
+        return start, max(start, min(round(self.end * steps), steps))
+
+    def check_revival(self, steps: int) -> None:
+        """Raise UsageError if nothing could return: the first cut finds all units there, the last one is final."""
+        start, end = self.span(steps)
+        if self.revive and end - start < 2 * self.interval:
+            raise UsageError(
+                f"no unit could return between step {start} and step {end} with {self.interval} steps between cuts",
+                remedy="use more steps, a later end or a smaller interval, or leave out revive",
+            )
+
     @property
     def rewrites(self) -> int:
         """Every how many cuts the student is rewritten; 0: once, after the last step of the run."""

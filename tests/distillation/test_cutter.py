@@ -6,7 +6,7 @@ import pytest
 import torch
 from distilling import batches, distiller, parameters, trained
 
-from fxprune.distillation.config import ScheduleConfig
+from fxprune.distillation.config import DistillConfig, ScheduleConfig
 from fxprune.distillation.loop import Distiller
 from fxprune.errors import UsageError
 from fxprune.units import axis_mask
@@ -140,6 +140,13 @@ def test_under_a_global_allocation_the_budget_follows_the_schedule(options: dict
     assert not found.cutter.silent
     shares = [size / found.cutter.dense[name] for name, size in now.items()]
     assert 0.1 <= min(shares) < 0.5 * max(shares)  # not the same everywhere
+
+
+def test_a_schedule_too_short_for_revival_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"no unit could return between step 1 and step 8 with 5 steps between cuts"):
+        DistillConfig(target_params="40%", max_steps=10, schedule=ScheduleConfig(end=0.8, revive=True))
+    with pytest.raises(UsageError, match="no unit could return"):
+        DistillConfig(target_params="40%", max_steps=99, schedule=ScheduleConfig(kind="one-shot", revive=True))
 
 
 @pytest.mark.parametrize(
