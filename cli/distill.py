@@ -10,6 +10,8 @@ import click
 from fxprune.cli import options as opt
 from fxprune.cli.errors import handled
 
+OBJECTIVES = ["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classification"]
+
 
 @click.command("distill", short_help="Narrow a model while it learns from its dense self.")
 @opt.options(opt.model, opt.dataset, opt.target, opt.target_flops, opt.target_ratio, opt.recipe)
@@ -31,7 +33,9 @@ from fxprune.cli.errors import handled
 @click.option("--importance", default="sensitivity", show_default=True, help="Score of the units.")
 @click.option("--per-matrix", is_flag=True, help="Give every matrix the same say in the score of a unit.")
 @click.option("--loss-weight", "loss_weights", type=opt.LOSS_WEIGHT, multiple=True, help="As kl=0.5; may be repeated.")
-@click.option("--text-column", help="Column to read, where the data set has several.")
+@click.option("--objective", type=click.Choice(OBJECTIVES), default="auto", show_default=True, help="From the head.")
+@click.option("--text-column", help="Column to read, where the data set has several; a pair as one,other.")
+@click.option("--target-column", help="Column of labels, tags or the text to write.")
 @click.option("--eval-every", type=opt.AT_LEAST_0, help="Steps between looks at held-out text.  [default: 20 a run]")
 @click.option("--log-with", multiple=True, metavar="TRACKER", help="tensorboard, wandb, ...; may be repeated.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds a process waits for the others of a run.")
@@ -54,6 +58,7 @@ def command(
     revive: bool,
     loss_weights: tuple[tuple[str, float], ...],
     text_column: str | None,
+    target_column: str | None,
     latency: bool,
     grid: tuple[tuple[int, int], ...],
     threads: tuple[int, ...],
@@ -77,4 +82,4 @@ def command(
     )
     timing = LatencySettings(grid=grid, threads=threads) if latency else None
     to = Target(folder=output, overwrite=overwrite, latency=timing, as_json=as_json)
-    distill_job(model, dataset, config, text_column, to)
+    distill_job(model, dataset, config, (text_column, target_column), to)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +20,24 @@ from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_r
 from fxprune.cli.snapshots import Family
 from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
 from fxprune.distillation.calibration import calibration_inputs
+from fxprune.distillation.columns import check_dataset
 from fxprune.distillation.config import DistillConfig
-from fxprune.distillation.data import DEFAULT_DATASET, check_dataset
+from fxprune.distillation.data import DEFAULT_DATASET
 from fxprune.distillation.device import choose_device
 from fxprune.distillation.objective import find_objective, free_places
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.report import Snapshot, StepReport
 from fxprune.distillation.rescue import UnfinishedError
 from fxprune.distillation.run import StartReport, distill
+from fxprune.distillation.settling import with_segments
 from fxprune.distillation.waypoints import folder_name
 from fxprune.errors import DataError
 from fxprune.forecast import flops_of
 from fxprune.groups import feature_outputs
 from fxprune.hub import offline
 from fxprune.plan import Plan
-from fxprune.sources import example_inputs, load_model, load_tokenizer
+from fxprune.preprocessors import load_preprocessor
+from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
 
 
@@ -54,22 +58,34 @@ class Target:
     as_json: bool
 
 
-def distill_job(model: str, dataset: str | None, config: DistillConfig, text_column: str | None, to: Target) -> None:
-    """Distil, write everything, and print the comparison; of several processes, the first one does."""
+def distill_job(
+    model: str, dataset: str | None, config: DistillConfig, columns: tuple[str | None, str | None], to: Target
+) -> None:
+    """Distil, write everything, and print the comparison; of several processes, the first one does.
+
+    Args:
+        model: what is distilled.
+        dataset: on what.
+        config: settings.
+        columns: of text and of targets.
+        to: where results go.
+    """
+    text_column, target_column = columns
     if process_index() == 0:
         check_output(to.folder, to.overwrite, source=model)
     else:
         render.hush()
     device = choose_device(config.device)
     dataset = dataset or _default_dataset()
-    check_dataset(dataset, text_column=text_column)
-    planned = foresee(model, config.goal, _free_of_student, loadable=config.loadable)
+    check_dataset(dataset, text_column, target_column)
+    planned = foresee(model, config.goal, partial(_free_of_student, wanted=config.objective), loadable=config.loadable)
     if planned is not None:
         say(planned)
     render.say(f"loading {model}")
     source = load_model(model)
-    tokenizer = load_tokenizer(source)
+    tokenizer = load_preprocessor(source)
     examples = example_inputs(source.model, tokenizer)
+    examples = with_segments(examples, source.model, tokenizer, dataset, text_column)
     job = {"command": "distill", "model": model, "dataset": dataset, "settings": asdict(config)}
     family = Family(to.folder, tokenizer, to.latency, job)
     ranks = Ranks.join(device, config.timeout)
@@ -92,6 +108,7 @@ def distill_job(model: str, dataset: str | None, config: DistillConfig, text_col
                 config,
                 examples=examples,
                 text_column=text_column,
+                target_column=target_column,
                 ranks=ranks,
                 on_start=on_start,
                 on_step=on_step,
@@ -195,10 +212,10 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
     report(facts, outputs, [*size_rows(dense, left, outputs), *flop_rows(flops)], as_json=to.as_json)
 
 
-def _free_of_student(traced: Traced, tokenizer: Any) -> frozenset[int] | None:
-    if tokenizer is None:
+def _free_of_student(traced: Traced, tokenizer: Any, wanted: str) -> frozenset[int] | None:
+    if tokenizer is None and any(node.target == "input_ids" for node in traced.graph.nodes):
         return None  # loading will say it
-    return free_places(find_objective(traced, tokenizer), traced)
+    return free_places(find_objective(traced, tokenizer, wanted), traced)
 
 
 def _leave_it(snapshot: Snapshot) -> None:

@@ -74,7 +74,9 @@ def loss_rows(objective: str, held_out: Mapping[str, Mapping[str, float]]) -> li
     """Return the losses on held-out text; the transfer terms of the teacher are zero by definition."""
     before, rows = held_out["teacher"], []
     for name, value in held_out["student"].items():
-        title = f"{objective} loss, held out" if name == "task" else f"{name} term, held out"
+        title = {"task": f"{objective} loss, held out", "accuracy": "accuracy, held out"}.get(
+            name, f"{name} term, held out"
+        )
         rows.append((title, f"{before.get(name, 0.0):.3f}", f"{value:.3f}", f"{value - before.get(name, 0.0):+.3f}"))
     return rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from models import _BERT as BERT
@@ -41,6 +42,8 @@ def distiller(name: str, **options: object) -> Distiller:
     config = DistillConfig(**{"target_params": "40%", "max_steps": 10, "length": LENGTH} | options)  # type: ignore[arg-type]
     dense = traced(name)
     objective = find_objective(dense, words(name))
+    if "decoder_input_ids" in objective.inputs:
+        objective = replace(objective, start=0)
     free = feature_outputs(dense) if objective.logits is None else byproducts(dense)
     student = Student(dense, free_outputs=free)
     final = forecast(dense, student.groups, config.goal, Constraints()).final

@@ -19,7 +19,7 @@ LAYERS = [
     {"evaluation"},
     {"deploy", "distillation", "demo", "recipes"},
     {"api", "planning"},
-    {"student", "certificate", "origin", "sources", "examples", "classes", "hub", "schedule"},
+    {"student", "certificate", "origin", "sources", "preprocessors", "examples", "classes", "hub", "schedule"},
     {"passes", "verify"},
     {
         "groups",

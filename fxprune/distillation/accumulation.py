@@ -11,9 +11,9 @@ from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from fxprune.distillation.batch import Batch
 from fxprune.distillation.likeness import Peers
 from fxprune.distillation.microbatch import MicroBatch, TooLargeError
-from fxprune.distillation.objective import Batch
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.terms import Outputs, Terms
 from fxprune.errors import DistillError

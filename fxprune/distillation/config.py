@@ -15,6 +15,7 @@ __all__ = ["DistillConfig", "LossWeights", "Packing", "Precision", "Repair", "Sc
 Packing = Literal["auto", "blocks", "sentences"]
 Precision = Literal["float32", "bf16"]
 Repair = Literal["none", "least-squares"]
+ObjectiveName = Literal["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classification"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,7 @@ class DistillConfig:
         held_out_batches: batches of held-out text the losses before and after are measured on.
         seed: of data order, masks and dropout.
         device: cpu, cuda or auto.
+        objective: masked-lm, causal-lm, seq2seq, features or classification; auto: what the model's head is made for.
         timeout: seconds a process waits for the others of the run.
         eval_every: steps between measurements of the predictions on held-out text; 0: none; None: about 20 in a run.
         log_with: trackers, by the names accelerate gives them.
@@ -87,6 +89,7 @@ class DistillConfig:
     held_out_batches: int = 8
     seed: int = 0
     device: str = "auto"
+    objective: ObjectiveName = "auto"
     timeout: float = 600.0
     eval_every: int | None = None
     log_with: tuple[str, ...] = ()
@@ -132,6 +135,8 @@ class DistillConfig:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use a number from 0 to below 1")
         if self.precision not in get_args(Precision):
             raise UsageError(unknown_name("precision", self.precision, get_args(Precision)))
+        if self.objective not in get_args(ObjectiveName):
+            raise UsageError(unknown_name("objective", self.objective, get_args(ObjectiveName)))
         if self.packing not in get_args(Packing):
             raise UsageError(unknown_name("packing", self.packing, get_args(Packing)))
         self._check_repair()

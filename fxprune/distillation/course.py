@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fxprune.distillation.accumulation import NotANumberError
+from fxprune.distillation.batch import Batch
 from fxprune.distillation.finishing import finished, handed_out
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport
-from fxprune.distillation.objective import Batch
 from fxprune.distillation.report import DistillResult, Snapshot, StepReport
 from fxprune.distillation.rescue import UnfinishedError, bring_back, is_sound, remember
 from fxprune.errors import DistillError
@@ -66,7 +66,7 @@ class Run:
             losses=losses,
             cut=cut,
             ratio=left,
-            tokens_per_second=batch.inputs["input_ids"].numel() / (time.monotonic() - began),
+            tokens_per_second=batch.size / (time.monotonic() - began),
             learning_rate=self.distiller.rate(step),
             flops=self._flops(cut=cut),
             discrepancy=self._discrepancy(step),

@@ -10,7 +10,6 @@ from fxprune.distillation.packing import fixed_batches, mask_tokens, packed_batc
 from fxprune.distillation.reading import (
     BUFFER,
     IN_MEMORY,
-    check_reachable,
     empty,
     hub_splits,
     readable,
@@ -28,7 +27,6 @@ __all__ = [
     "DEFAULT_DATASET",
     "DEMO",
     "Split",
-    "check_dataset",
     "fixed_batches",
     "mask_tokens",
     "packed_batches",
@@ -40,7 +38,7 @@ Split = Literal["train", "held_out"]
 DEMO = "demo"
 DEFAULT_DATASET = ("wikimedia/wikipedia", "20231101.en")
 
-_HELD_OUT_IN = 50  # one row in fifty, where the data set has no split of its own
+HELD_OUT_IN = 50  # one row in fifty, where the data set has no split of its own
 _NAMES = ("text", "sentence", "content")
 
 
@@ -68,18 +66,6 @@ def text_dataset(spec: str, *, split: Split = "train", seed: int = 0, text_colum
     if split == "held_out":
         return data
     return data.shuffle(seed=seed) if hasattr(data, "__len__") else data.shuffle(seed=seed, buffer_size=BUFFER)
-
-
-def check_dataset(spec: str, *, text_column: str | None = None) -> None:
-    """Raise the DataError of `text_dataset`, as far as it shows without reading more than a batch of local files."""
-    if spec == DEMO:
-        return
-    files = find_files(spec)
-    if files is None:
-        check_reachable(spec)
-        return
-    with readable(spec):
-        _text_column(spec, stream_of(files.kind, with_rows(files, files.of(held_out=False))), text_column)
 
 
 def _demo(split: Split) -> Dataset:
@@ -112,7 +98,7 @@ def _in_memory(spec: str, texts: list[str], split: Split | None) -> Dataset:
     if len(texts) == 1 and split == "held_out":
         raise DataError(f"data set {spec!r} has one row, so none can be held out", remedy="give more text")
     order = sorted(range(len(texts)), key=lambda i: (_hash(texts[i]), i))
-    n = -(-len(texts) // _HELD_OUT_IN) if len(texts) > 1 else 0
+    n = -(-len(texts) // HELD_OUT_IN) if len(texts) > 1 else 0
     chosen = sorted(order[:n] if split == "held_out" else order[n:])
     return Dataset.from_dict({"text": [texts[i] for i in chosen]})
 
@@ -134,7 +120,7 @@ def _rows(stream: IterableDataset, column: str, split: Split | None) -> Iterable
     def wanted(text: str | None) -> bool:
         if not text or not text.strip():
             return False
-        return split is None or (split == "held_out") == (_hash(text) % _HELD_OUT_IN == 0)
+        return split is None or (split == "held_out") == (_hash(text) % HELD_OUT_IN == 0)
 
     return stream.filter(wanted, input_columns="text")
 

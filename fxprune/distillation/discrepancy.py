@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from fxprune.distillation.batch import Batch
 from fxprune.distillation.loop import Distiller
-from fxprune.distillation.objective import Batch
 
 _AT_A_CUT = 4  # a measurement around a cut takes this part of the sequences
 
@@ -51,4 +51,4 @@ class Discrepancy:
 def _first(batch: Batch, rows: int) -> Batch:
     """Return the first rows of a batch as a batch of their own."""
     part = batch.part(0, rows)
-    return Batch(part.inputs, part.labels)
+    return Batch(part.inputs, part.labels, real=part.real)

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from fxprune.distillation.columns import Columns
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.data import text_dataset
+from fxprune.distillation.grouped import Encoder, fixed_grouped_batches, grouped_batches
+from fxprune.distillation.images import ImageEncoder
+from fxprune.distillation.labelled import TextEncoder
+from fxprune.distillation.labels import Labels
 from fxprune.distillation.loop import generator_for
 from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.packing import fixed_batches, packed_batches
+from fxprune.distillation.pairs import PairEncoder
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.sentences import fixed_sentence_batches, sentence_batches
+from fxprune.distillation.tables import read_table
 
 
 def feed(
@@ -21,11 +28,23 @@ def feed(
     config: DistillConfig,
     text_column: str | None,
     ranks: Ranks | None = None,
+    columns: Columns | None = None,
 ) -> tuple[list[Batch], Iterator[Batch]]:
     """Return held-out batches (masked once, the same for every run) and the endless training batches.
 
     All are whole and the same in every process.
+
+    Args:
+        dataset: "demo", files, or a name on the hub.
+        tokenizer: of the model, or its image processor.
+        objective: what the batches are for.
+        config: settings.
+        text_column: of plain text.
+        ranks: the processes that share the work.
+        columns: of rows that belong together with a label or target; None: plain text.
     """
+    if columns is not None:
+        return _feed_rows(dataset, _encoder(dataset, tokenizer, objective, config, columns), columns, config)
     fixed = generator_for(0)
     first, endless = (
         (fixed_sentence_batches, sentence_batches)
@@ -47,6 +66,28 @@ def feed(
         [objective.prepare(batch, tokenizer, fixed, config.mask_probability) for batch in held_out],
         (objective.prepare(batch, tokenizer, masks, config.mask_probability) for batch in packed),
     )
+
+
+def _feed_rows(
+    dataset: str, encode: Encoder, columns: Columns, config: DistillConfig
+) -> tuple[list[Batch], Iterator[Batch]]:
+    content, size = columns.content[0], config.batch_size
+    held_out = read_table(dataset, content, split="held_out")
+    rows = read_table(dataset, content, split="train", seed=config.seed)
+    return (
+        fixed_grouped_batches(held_out, encode, batch_size=size, n=config.held_out_batches),
+        grouped_batches(rows, encode, batch_size=size, seed=config.seed),
+    )
+
+
+def _encoder(dataset: str, tokenizer: Any, objective: Objective, config: DistillConfig, columns: Columns) -> Encoder:
+    if objective.start is not None:
+        return PairEncoder(tokenizer, objective, columns, config.length)
+    labels = None if objective.classes is None else Labels(dataset, objective, columns.names)
+    if objective.pixels is not None:
+        return ImageEncoder(tokenizer, objective, columns, labels, objective.pixels)
+    assert labels is not None
+    return TextEncoder(tokenizer, objective, columns, labels, config.length)
 
 
 def by_sentence(config: DistillConfig, objective: Objective) -> bool:

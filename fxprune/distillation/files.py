@@ -9,7 +9,13 @@ from pathlib import Path
 from fxprune.errors import DataError
 
 # in this order: a folder of parquet files may hold a README.txt
-_KINDS = {"parquet": (".parquet",), "json": (".jsonl", ".json"), "text": (".txt",)}
+_KINDS = {
+    "parquet": (".parquet",),
+    "json": (".jsonl", ".json"),
+    "csv": (".csv",),
+    "text": (".txt",),
+    "imagefolder": (".png", ".jpg", ".jpeg", ".webp", ".bmp"),
+}
 _HELD_OUT = re.compile(r"(validation|valid|val|dev|eval|held_?out)\b|(validation|valid|val|dev|eval)[-_.]", re.I)
 _TEST = re.compile(r"test\b|test[-_.]", re.I)
 _TRAIN = re.compile(r"train", re.I)

@@ -64,16 +64,18 @@ class Predictions:
     Attributes:
         head: of the student.
         labels_n: word or class of each position.
+        draws_n: instead, numbers from 0 to 1 that labels are drawn with from what the student predicts.
         teacher: its head and what goes in, (n, d); None: there is no KL.
         words: v.
         count: positions the mean is over: more than n, where these are a part of a batch. None: n.
     """
 
     head: Head
-    labels_n: Tensor
+    labels_n: Tensor | None
     teacher: tuple[Head, Tensor] | None
     words: int
     count: int | None = None
+    draws_n: Tensor | None = None
 
     def losses(self, rows_nd: Tensor, *, task: float = 1.0, kl: float = 1.0) -> tuple[Tensor, Tensor]:
         """Return (task, KL): mean cross-entropy and mean KL(teacher || student) in nats; 0 without positions.
@@ -88,9 +90,17 @@ class Predictions:
         values: tuple[Tensor, Tensor] = _Losses.apply(self, weights, rows_nd, *self.head.weights)
         return values
 
-    def chunks(self) -> list[slice]:
-        """Cut the positions."""
-        total, size = len(self.labels_n), max(1, CHUNK // self.words)
+    def labels(self, chunk: slice, logp_nv: Tensor) -> Tensor:
+        """Return the labels of a chunk."""
+        if self.labels_n is not None:
+            return self.labels_n[chunk]
+        assert self.draws_n is not None
+        reached = logp_nv.exp().cumsum(-1)
+        return torch.searchsorted(reached, self.draws_n[chunk, None] * reached[:, -1:]).clamp_max(self.words - 1)[:, 0]
+
+    def chunks(self, total: int) -> list[slice]:
+        """Cut so many positions."""
+        size = max(1, CHUNK // self.words)
         return [slice(i, min(i + size, total)) for i in range(0, total, size)]
 
 
@@ -119,15 +129,15 @@ class _Losses(torch.autograd.Function):
 
 def _pass(what: Predictions, rows: Tensor, weights: tuple[float, float] | None) -> tuple[Tensor, list[Tensor]]:
     """Return both losses, and the gradients of their weighted sum for `rows` and the weights of the head."""
-    n = max(len(what.labels_n) if what.count is None else what.count, 1)
+    n = max(len(rows) if what.count is None else what.count, 1)
     sums = torch.zeros(2, device=rows.device)
     grads = [] if weights is None else [torch.zeros_like(tensor) for tensor in (rows, *what.head.weights)]
-    for chunk in what.chunks():
+    for chunk in what.chunks(len(rows)):
         with torch.set_grad_enabled(weights is not None):
             part = rows[chunk].detach().requires_grad_(weights is not None)
             logits = what.head.apply(part)
-        labels = what.labels_n[chunk]
         logp, gap, wanted = _compared(what, logits.detach(), chunk)
+        labels = what.labels(chunk, logp)
         sums[0] -= logp.gather(-1, labels[:, None]).sum()
         if gap is not None and wanted is not None:
             sums[1] += gap.mul_(wanted).sum()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fxprune.distillation.batch import Batch
 from fxprune.distillation.losses import similarity_loss
-from fxprune.distillation.objective import Batch
 from fxprune.distillation.taps import FeatureTap
 
 Vectors = tuple[Tensor, ...]  # (sequences, width) for each tap
@@ -37,10 +37,20 @@ def returned_taps(hidden: Sequence[FeatureTap]) -> tuple[FeatureTap, ...]:
     return tuple([tap for tap in returned if tap.sequence] or returned)
 
 
-def pooled(values: Sequence[Tensor], batch: Batch) -> Vectors:
-    """Return the mean over the tokens of each sequence: (rows, width) from (rows, tokens, width)."""
-    mask = batch.inputs.get("attention_mask", torch.ones_like(batch.inputs["input_ids"]))[..., None]
-    return tuple(value if value.ndim < 3 else (value * mask).sum(1) / mask.sum(1) for value in values)
+def pooled(values: Sequence[Tensor], taps: Sequence[FeatureTap], batch: Batch) -> Vectors:
+    """Return the mean over the positions of each row that are no padding: (rows, width) from (rows, ..., width)."""
+    return tuple(_pooled(value, tap, batch) for value, tap in zip(values, taps, strict=True))
+
+
+def _pooled(value: Tensor, tap: FeatureTap, batch: Batch) -> Tensor:
+    if value.ndim < 3:
+        return value
+    real = batch.real.get(tap.positions or "")
+    if real is None and tap.positions == "input_ids":
+        real = batch.inputs.get("attention_mask")
+    if real is None:
+        return value.flatten(1, -2).mean(1)
+    return (value * real[..., None]).sum(1) / real.sum(1, keepdim=True)
 
 
 def likeness(student: Vectors, teacher: Vectors, batch: Batch, peers: Peers | None) -> Tensor:
@@ -80,7 +90,7 @@ def projection(values: Sequence[Tensor], taps: Sequence[FeatureTap], batch: Batc
     sequences = [tap for tap in taps if tap.sequence] or taps
     terms = []
     for tap, value in zip(taps, values, strict=True):
-        value = value if value.ndim < 3 else value.mean(1)
+        value = _pooled(value, tap, batch)
         value = value / (value.detach().norm(dim=-1, keepdim=True).clamp_min(1e-12) * batch.whole.rows**0.5)
         noise = torch.randn(batch.whole.rows, value.shape[-1], generator=draws)
         noise = noise[batch.first : batch.first + batch.rows].to(value.device)

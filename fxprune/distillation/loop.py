@@ -11,11 +11,12 @@ from torch import Generator, Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
 from fxprune.distillation.accumulation import Accumulator, check_finite, gradient_norm
+from fxprune.distillation.batch import Batch, parts_of_one
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.cutter import Cutter
 from fxprune.distillation.mending import Mender
 from fxprune.distillation.microbatch import MicroBatch
-from fxprune.distillation.objective import FEATURES, Batch, Objective, parts_of_one
+from fxprune.distillation.objective import Objective
 from fxprune.distillation.optimizer import make_optimizer
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.taps import Taps
@@ -138,8 +139,8 @@ class Distiller:
         return cut
 
     def _is_equal(self) -> bool:
-        """Tell whether all losses are zero still; a task with labels is never at zero."""
-        return self.objective.name == FEATURES and self.starts_equal and not self.cutter.was_cut
+        """Tell whether all losses are zero still."""
+        return self.terms.starts_at_zero and self.starts_equal and not self.cutter.was_cut
 
     # ------------------------------------------------------------------ evaluation
 
@@ -171,9 +172,10 @@ class Distiller:
 
     def _held_out(self, batch: Batch) -> dict[tuple[str, str], float]:
         teacher, student = self.terms.run(self.teacher, batch), self.terms.run(self.student.traced, batch)
-        found = {("student", name): float(v) for name, v in self.terms(student, teacher, batch).items()}
-        if self.objective.logits is not None and batch.labels is not None:
-            found["teacher", "task"] = float(self.terms.task_of(self.teacher, teacher, batch))
+        reached = self.terms.measures(self.student.traced, student, batch)
+        found = {("student", name): float(v) for name, v in (self.terms(student, teacher, batch) | reached).items()}
+        for name, value in self.terms.measures(self.teacher, teacher, batch).items():
+            found["teacher", name] = float(value)
         return found
 
 

@@ -109,6 +109,14 @@ def _seen_scores(seen: Tensor | None, scores_bhsk: Tensor) -> Tensor | int:
     return seen.expand(scores_bhsk.shape).flatten(1).sum(1).clamp_min(1)
 
 
+def looked_at(seen: Tensor | None, real: Tensor | None) -> Tensor | None:
+    """Leave out the rows of queries that are padding: `seen` as `seen_by` returns it, real (b, s) bool."""
+    if real is None:
+        return seen
+    rows = real[:, None, :, None]
+    return rows if seen is None else seen & rows
+
+
 def seen_by(mask: Tensor | None, causal: bool, query: Tensor, key: Tensor) -> Tensor | None:
     """Return which keys each query attends to: from a bool mask, an additive one, or the causal order."""
     seen = None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from fxprune.distillation.batch import Batch
 from fxprune.distillation.config import DistillConfig
-from fxprune.distillation.objective import Batch
 from fxprune.passes import DropoutMode, run_passes
 from fxprune.passes.pick_positions import POSITIONS, picks_positions
 from fxprune.repair import Repairer, Repairs

@@ -12,7 +12,7 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 
-from fxprune.distillation.objective import Batch
+from fxprune.distillation.batch import Batch
 from fxprune.errors import DistillError
 
 _OF_FREE = 0.8  # of the memory a GPU has left: the next batch may hold longer sequences, and memory is in pieces

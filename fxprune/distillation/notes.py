@@ -28,23 +28,27 @@ class StartReport:
     notes: tuple[str, ...]
 
 
-def notes_on(objective: Objective, student: Student, taps: Taps, config: DistillConfig) -> tuple[str, ...]:
+def notes_on(
+    objective: Objective, student: Student, taps: Taps, config: DistillConfig, *, plain: bool = True
+) -> tuple[str, ...]:
     """Return the decisions of the run, in words."""
     notes = []
     if objective.name == FEATURES and any(tap.output for tap in taps.hidden):
         notes.append(
-            "the model has no language-model head: distilled on how similar its output features are, and on hidden, "
-            "embedding and attention terms; the output features shrink with it"
+            "distilled on how similar the features are that the model returns, and on hidden, embedding and attention "
+            "terms; the output features shrink with it"
         )
     elif objective.name == FEATURES:
         notes.append(
-            "the model has no language-model head: distilled on hidden, embedding and attention terms; nothing trains "
-            "the layers that make its predictions, so train them afterwards"
+            "distilled on hidden, embedding and attention terms; nothing trains the layers that make predictions, so "
+            "train them afterwards"
         )
+    if not objective.labelled:
+        notes.append("the data set has no labels: predictions are only compared with the teacher's")
     missing = {"hidden": taps.hidden, "embedding": taps.embedding, "attention": taps.attention}
     for term in [name for name, found in missing.items() if getattr(config.loss, name) and not found]:
         notes.append(f"no {term} term: the graph shows no {_SIGHTS[term]}")
-    if by_sentence(config, objective):
+    if plain and objective.pixels is None and by_sentence(config, objective):
         notes.append("trained on single sentences, as its users give them")
     if student.traced.provenance.rung != "named":
         notes.append(f"captured with {student.traced.provenance.rung} sizes")

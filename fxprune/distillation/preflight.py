@@ -5,7 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from fxprune.distillation.objective import Batch
+from fxprune.distillation.batch import Batch
+from fxprune.distillation.config import LossWeights
+from fxprune.distillation.objective import Objective
+from fxprune.distillation.taps import Taps
 from fxprune.errors import UsageError
 from fxprune.hub import first_line
 from fxprune.traced import Traced
@@ -32,16 +35,43 @@ def check_shares(batch_size: int, processes: int) -> None:
         )
 
 
+def check_terms(objective: Objective, taps: Taps, weights: LossWeights) -> None:
+    """Raise UsageError where no term has both a weight and a meaning."""
+    predicts = objective.logits is not None
+    has = {
+        "task": objective.labelled if predicts else any(tap.output for tap in taps.hidden),
+        "kl": predicts,
+        "hidden": bool(taps.hidden),
+        "embedding": bool(taps.embedding),
+        "attention": bool(taps.attention),
+    }
+    if not any(getattr(weights, name) for name, found in has.items() if found):
+        known = [name for name, found in has.items() if found]
+        raise UsageError(
+            "no loss term is left for this model",
+            cause=f"the objective {objective.name} has {', '.join(known) or 'none'} here, and no weight for it",
+            remedy=f"give {known[0]} a weight" if known else "this model cannot be distilled; use `fxprune prune`",
+        )
+
+
 def check_fits(teacher: Traced, batch: Batch) -> None:
     """Let the teacher read two rows, on the CPU: elsewhere an index out of range ends the process."""
-    ids = batch.inputs["input_ids"]
-    rows = {name: tensor[:2] if len(tensor) > 1 else tensor.repeat(2, 1) for name, tensor in batch.inputs.items()}
+    rows = {
+        name: tensor[:2] if len(tensor) > 1 else torch.cat([tensor, tensor]) for name, tensor in batch.inputs.items()
+    }
     try:
         with torch.no_grad():
             teacher(**rows)
     except (IndexError, RuntimeError) as error:
         raise UsageError(
-            f"the model cannot read sequences of {ids.shape[1]} tokens with ids up to {int(ids.max())}",
+            f"the model cannot read {_what(batch)}",
             cause=first_line(error),
             remedy="choose a smaller length, or the tokenizer the model was trained with",
         ) from error
+
+
+def _what(batch: Batch) -> str:
+    ids = batch.inputs.get("input_ids")
+    if ids is None:
+        return f"images of {' x '.join(map(str, next(iter(batch.inputs.values())).shape[1:]))}"
+    return f"sequences of {ids.shape[1]} tokens with ids up to {int(ids.max())}"

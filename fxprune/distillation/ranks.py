@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 
-from fxprune.distillation.objective import Batch
+from fxprune.distillation.batch import Batch
 from fxprune.errors import DistillError
 
 T = TypeVar("T")

@@ -17,10 +17,11 @@ from fxprune.distillation.discrepancy import Discrepancy
 from fxprune.distillation.feeding import feed
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport, notes_on
-from fxprune.distillation.objective import find_objective, free_places
+from fxprune.distillation.objective import free_places
 from fxprune.distillation.preflight import check_fits, check_float32, check_shares
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.report import DistillResult, Snapshot, StepReport
+from fxprune.distillation.settling import settle, with_segments
 from fxprune.distillation.taps import find_taps
 from fxprune.distillation.waypoints import find_waypoints
 from fxprune.forecast import forecast
@@ -41,20 +42,23 @@ def distill(
     *,
     examples: Mapping[str, Tensor] | None = None,
     text_column: str | None = None,
+    target_column: str | None = None,
     ranks: Ranks | None = None,
     on_start: Callable[[StartReport], None] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     on_snapshot: Callable[[Snapshot], None] | None = None,
 ) -> DistillResult:
-    """Narrow a text model step by step while it learns from its dense self.
+    """Narrow a model step by step while it learns from its dense self.
 
     Args:
-        model: a Hugging Face text model, or any traceable module that takes token ids; copied, never changed.
-        tokenizer: its tokenizer.
+        model: a Hugging Face model of text or images, or any traceable module that takes token ids; copied, never
+            changed.
+        tokenizer: its tokenizer, or image processor (None: images are resized and scaled to -1..1).
         dataset: "demo", local files, or the name of a data set on the hub.
         config: settings.
         examples: inputs to capture the model with; drawn from its config by default.
-        text_column: of the data set, where it has several.
+        text_column: what goes in, where the data set has several columns; two with a comma between are a pair.
+        target_column: labels, tags or the text to write.
         ranks: the processes of the run, where the caller has joined them already. All of them call this, with the
             same arguments; each step is one of all together, and each returns the same result.
         on_start: called once the target is known to be reachable, before the first step.
@@ -68,7 +72,16 @@ def distill(
     Source:
         Liang et al. 2023, HomoDistil, arXiv:2302.09632.
     """
-    run = prepare(model, tokenizer, dataset, config, examples=examples, text_column=text_column, ranks=ranks)
+    run = prepare(
+        model,
+        tokenizer,
+        dataset,
+        config,
+        examples=examples,
+        text_column=text_column,
+        target_column=target_column,
+        ranks=ranks,
+    )
     if on_start is not None:
         on_start(run.start)
     for step in run.steps():
@@ -88,6 +101,7 @@ def prepare(
     *,
     examples: Mapping[str, Tensor] | None = None,
     text_column: str | None = None,
+    target_column: str | None = None,
     ranks: Ranks | None = None,
     edit_student: Callable[[Traced], None] | None = None,
 ) -> Run:
@@ -104,9 +118,17 @@ def prepare(
     if examples is None:
         from fxprune.sources import example_inputs
 
-        examples = example_inputs(model, tokenizer)
+        examples = with_segments(example_inputs(model, tokenizer), model, tokenizer, dataset, text_column)
     traced = api.capture(model, examples)
-    objective = find_objective(traced, tokenizer)
+    objective, columns = settle(
+        traced,
+        getattr(model, "config", None),
+        tokenizer,
+        dataset,
+        wanted=config.objective,
+        text_column=text_column,
+        target_column=target_column,
+    )
     limits = api.constraints(model, traced) if config.loadable else Constraints()
     teacher = copy.deepcopy(traced).requires_grad_(False)
     if edit_student is not None:
@@ -114,7 +136,7 @@ def prepare(
     student = Student(traced, free_outputs=free_places(objective, traced))
     planned = forecast(traced, student.groups, config.goal, limits)
     waypoints = find_waypoints(config.snapshots, student, planned.final, limits, round_to=config.round_to)
-    held_out, batches = feed(dataset, tokenizer, objective, config, text_column, ranks)
+    held_out, batches = feed(dataset, tokenizer, objective, config, text_column, ranks, columns)
     check_fits(teacher, held_out[0])
     taps = find_taps(traced, student.groups, student.free_outputs)
     for graph in (teacher, traced):
@@ -124,7 +146,7 @@ def prepare(
         teacher_flops=planned.dense_flops,
         student_params=planned.params,
         objective=objective.name,
-        notes=(*notes_on(objective, student, taps, config), *planned.notes),
+        notes=(*notes_on(objective, student, taps, config, plain=columns is None), *planned.notes),
     )
     distiller = Distiller(
         teacher,

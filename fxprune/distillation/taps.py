@@ -31,6 +31,7 @@ class FeatureTap:
     axis: Axis  # of its last dimension, shared with the groups
     output: bool = False  # whether the model returns it as features
     sequence: bool = True  # whether it has a vector for each token
+    positions: str | None = None  # the input whose positions it has
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class AttentionTap:
     scale: float
     block: str
     heads: Axis
+    positions: str | None = None  # the input whose positions the queries have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def find_taps(gm: GraphModule, groups: Groups, features: Collection[int] = ()) -
     """
     streams = {group.factor for group in groups if group.role == "hidden"}
     blocks = {node: block_of(node) for node in gm.graph.nodes}
+    lengths, behind = _lengths(gm), _behind(gm, blocks)
     hidden: dict[str, FeatureTap] = {}
     embedding: dict[str, FeatureTap] = {}
     for node, block in blocks.items():
@@ -80,18 +83,25 @@ def find_taps(gm: GraphModule, groups: Groups, features: Collection[int] = ()) -
             continue
         users = [user for user in node.users if user.op != "output" or block]
         if block and any(blocks[user] != block for user in users):
-            hidden[block] = FeatureTap(kind="hidden", node=node.name, block=block, axis=axis)
-        if not block:
+            hidden[block] = FeatureTap(
+                kind="hidden", node=node.name, block=block, axis=axis, positions=_positions(node, lengths)
+            )
+        if not block and node not in behind:  # what a decoder looks back at is no embedding
             for entered in [blocks[user] for user in node.users if blocks[user] and blocks[user].endswith(".0")]:
-                embedding.setdefault(entered, FeatureTap(kind="embedding", node=node.name, block=entered, axis=axis))
+                tap = FeatureTap(
+                    kind="embedding", node=node.name, block=entered, axis=axis, positions=_positions(node, lengths)
+                )
+                embedding.setdefault(entered, tap)
     returned = {node.name for place, node in enumerate(output_values(gm)) if place in features}
     return Taps(
         embedding=tuple(embedding.values()),
         hidden=(
             *[replace(tap, output=tap.node in returned) for tap in hidden.values()],
-            *_final(gm, groups, features, hidden),
+            *_final(gm, groups, features, hidden, lengths),
         ),
-        attention=tuple(_attention(node, blocks[node], groups) for node in gm.graph.nodes if node.target is ATTENTION),
+        attention=tuple(
+            _attention(node, blocks[node], groups, lengths) for node in gm.graph.nodes if node.target is ATTENTION
+        ),
     )
 
 
@@ -101,6 +111,31 @@ def block_of(node: Node) -> str:
         if path.rpartition(".")[2].isdigit():
             return str(path)
     return ""
+
+
+def _lengths(gm: GraphModule) -> dict[str, str]:
+    """Return the input each symbolic length belongs to: masks share the one of their ids."""
+    found: dict[str, str] = {}
+    for node in gm.graph.nodes:
+        if node.op == "placeholder" and is_tensor(node) and node.meta["val"].ndim == 2:
+            length = node.meta["val"].shape[1]
+            if not isinstance(length, int) and "mask" not in str(node.target):
+                found.setdefault(str(length), str(node.target))
+    return found
+
+
+def _positions(node: Node, lengths: Mapping[str, str], dim: int = 1) -> str | None:
+    shape = node.meta["val"].shape
+    return lengths.get(str(shape[dim])) if len(shape) > 2 else None
+
+
+def _behind(gm: GraphModule, blocks: Mapping[Node, str]) -> set[Node]:
+    """Return the nodes that are computed from what a block computes."""
+    found: set[Node] = set()
+    for node in gm.graph.nodes:
+        if node.op == "call_function" and any(source in found or blocks[source] for source in node.all_input_nodes):
+            found.add(node)
+    return found
 
 
 def _stream(node: Node, groups: Groups, streams: set[Factor]) -> Axis | None:
@@ -115,7 +150,11 @@ def _stream(node: Node, groups: Groups, streams: set[Factor]) -> Axis | None:
 
 
 def _final(
-    gm: GraphModule, groups: Groups, features: Collection[int], hidden: Mapping[str, FeatureTap]
+    gm: GraphModule,
+    groups: Groups,
+    features: Collection[int],
+    hidden: Mapping[str, FeatureTap],
+    lengths: Mapping[str, str],
 ) -> list[FeatureTap]:
     """Features the model returns count too: a final norm or a pooler may follow the last block."""
     taken = {tap.node for tap in hidden.values()}
@@ -127,13 +166,14 @@ def _final(
             axis=groups.inferred.of(node)[-1],
             output=True,
             sequence=len(groups.inferred.of(node)) > 2,
+            positions=_positions(node, lengths),
         )
         for place, node in enumerate(output_values(gm))
         if place in features and node.name not in taken
     ]
 
 
-def _attention(node: Node, block: str, groups: Groups) -> AttentionTap:
+def _attention(node: Node, block: str, groups: Groups, lengths: Mapping[str, str]) -> AttentionTap:
     arguments = bound_arguments(node)
     query = arguments["query"]
     return AttentionTap(
@@ -144,4 +184,5 @@ def _attention(node: Node, block: str, groups: Groups) -> AttentionTap:
         scale=arguments["scale"],
         block=block,
         heads=groups.inferred.of(query)[-3],
+        positions=_positions(query, lengths, -2),
     )

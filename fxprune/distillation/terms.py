@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,21 +10,20 @@ from torch.utils._pytree import tree_map_only
 
 from fxprune.axes import Axis, resolve
 from fxprune.distillation.config import LossWeights, Precision
-from fxprune.distillation.heads import Head, Predictions, head_source
+from fxprune.distillation.heads import head_source
 from fxprune.distillation.likeness import Peers, Vectors, likeness, pooled, projection, returned_taps
 from fxprune.distillation.lineage import lineage
-from fxprune.distillation.losses import attention_loss, centred_scores, feature_loss, seen_by
+from fxprune.distillation.losses import attention_loss, centred_scores, feature_loss, looked_at, seen_by
 from fxprune.distillation.maps import FeatureMap
 from fxprune.distillation.objective import FEATURES, Batch, Objective
+from fxprune.distillation.predicting import Outputs, PredictionTerms
+from fxprune.distillation.preflight import check_terms
 from fxprune.distillation.scales import Scales, ScaleSums
 from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
-from fxprune.errors import UsageError
 from fxprune.passes import ExposeTaps, PickPositions, run_passes
 from fxprune.passes.pick_positions import POSITIONS, picks_positions
 from fxprune.student import Student
 from fxprune.traced import Traced
-
-Outputs: TypeAlias = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]  # outputs of the model, values of the taps
 
 
 class Terms:
@@ -65,6 +63,9 @@ class Terms:
         self._picks = picks_positions(teacher)
         assert self._picks == (self._source is not None)
         self._place = {name: i for i, name in enumerate(names)}
+        check_terms(objective, taps, weights)
+        source = None if self._source is None else self._place[self._source]
+        self._predicting = None if objective.logits is None else PredictionTerms(objective, weights, source)
         features = (*taps.embedding, *taps.hidden)
         self.scales: Scales | None = None  # by default, what is compared is relative to its own batch
         self.maps = {tap.node: FeatureMap(tap, _width(student, tap.axis), device) for tap in features}
@@ -80,13 +81,15 @@ class Terms:
         """Measure how large the teacher's features and scores are: from then on terms are relative to that."""
         sums = ScaleSums()
         for batch in batches:
+            batch = batch.to(self._device)
             with torch.no_grad():
-                outputs = self.run(teacher, batch.to(self._device))
+                outputs = self.run(teacher, batch)
             for tap in (*self.taps.embedding, *self.taps.hidden):
-                sums.add_features(tap.node, outputs[1][self._place[tap.node]])
+                sums.add_features(tap.node, self._real(tap, outputs, batch))
             for attention in self.taps.attention:
                 pair = self._pair(attention, outputs)
                 seen = seen_by(self._mask(attention, outputs, None), attention.causal, *pair)
+                seen = looked_at(seen, batch.real.get(attention.positions or ""))
                 sums.add_scores(attention.query, centred_scores(pair, attention.scale, seen), seen)
         self.scales = sums.result()
 
@@ -103,20 +106,19 @@ class Terms:
             observe: whether the maps learn from it.
         """
         weights, terms = self.weights, dict[str, Tensor]()
-        if batch.labels is not None and (weights.task or weights.kl):
-            terms |= self._predictions(student, teacher, batch)
+        if self._predicting is not None:
+            with self._autocast:
+                terms |= self._predicting((self.student.traced, student), (self.teacher, teacher), batch)
         if weights.task and self.compares:
             terms["task"] = self._returned(student, teacher, batch, peers)
         if observe:
-            self._observe(student, teacher)
+            self._observe(student, teacher, batch)
         if weights.hidden and self.taps.hidden:
-            terms["hidden"] = self._features(self.taps.hidden, student, teacher) * batch.share
+            terms["hidden"] = self._features(self.taps.hidden, student, teacher, batch)
         if weights.embedding and self.taps.embedding:
-            terms["embedding"] = self._features(self.taps.embedding, student, teacher) * batch.share
+            terms["embedding"] = self._features(self.taps.embedding, student, teacher, batch)
         if weights.attention and self.taps.attention:
-            terms["attention"] = self._attention(student, teacher) * batch.share
-        if not terms:
-            raise UsageError("no loss term is left for this model", remedy="give hidden or attention a weight")
+            terms["attention"] = self._attention(student, teacher, batch) * batch.share
         return terms
 
     @property
@@ -128,102 +130,85 @@ class Terms:
         """Return the weighted sum."""
         return torch.stack([getattr(self.weights, name) * value for name, value in terms.items()]).sum()
 
+    @property
+    def starts_at_zero(self) -> bool:
+        """Whether all terms are zero while the student is still its teacher: only a task is never at zero."""
+        objective = self.objective
+        return objective.logits is None or not objective.labelled or not self.weights.task
+
     def probe(self, student: Outputs, batch: Batch, seed: int) -> Tensor:
-        """Return a random projection of the features to keep: a loss for scores while all others are at zero."""
+        """Return a random projection of what is to keep: a loss for scores while all others are at zero."""
+        if self._predicting is not None and self.weights.kl:
+            with self._autocast:
+                return self._predicting.probe(self.student.traced, student, batch, seed)
         taps = [tap for tap in self.taps.hidden if tap.output] or self.taps.hidden
         return projection(self._values(taps, student), taps, batch, seed)
 
     def vectors(self, outputs: Outputs, batch: Batch) -> Vectors:
         """Return what pooling makes of the features the model returns."""
-        return pooled(self._values(returned_taps(self.taps.hidden), outputs), batch)
+        taps = returned_taps(self.taps.hidden)
+        return pooled(self._values(taps, outputs), taps, batch)
 
-    def task_of(self, model: Traced, outputs: Outputs, batch: Batch) -> Tensor:
-        """Return the task loss of one model alone."""
-        rows, words = self._rows(outputs, batch)
-        what = Predictions(
-            head=self._head(model),
-            labels_n=batch.picked_labels,
-            teacher=None,
-            words=words,
-            count=batch.whole.labelled,
-        )
+    def measures(self, model: Traced, outputs: Outputs, batch: Batch) -> dict[str, Tensor]:
+        """Return what one model reaches without the other: task loss and accuracy, if it makes predictions."""
+        if self._predicting is None:
+            return {}
         with self._autocast:
-            return what.losses(rows)[0]
-
-    def _predictions(self, student: Outputs, teacher: Outputs, batch: Batch) -> dict[str, Tensor]:
-        """Return the terms of the logits at the labelled positions."""
-        task, kl = self._beside(student, teacher if self.weights.kl else None, batch)
-        found = {"task": task, "kl": kl}
-        return {name: value for name, value in found.items() if getattr(self.weights, name)}
-
-    def _beside(self, student: Outputs, teacher: Outputs | None, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return both losses of the logits, weighted or not; the KL is 0 without a teacher."""
-        rows, words = self._rows(student, batch)
-        heads = self._head(self.student.traced), self._head(self.teacher)
-        what = Predictions(
-            head=heads[0],
-            labels_n=batch.picked_labels,
-            teacher=None if teacher is None else (heads[1], self._rows(teacher, batch)[0]),
-            words=words,
-            count=batch.whole.labelled,
-        )
-        with self._autocast:
-            return what.losses(rows, task=self.weights.task, kl=self.weights.kl)
+            return self._predicting.measures(model, outputs, batch)
 
     def essence(self, outputs: Outputs) -> Outputs:
         """Return what `discrepancy` needs of the teacher's outputs, the rest left empty: to be kept."""
-        names = {tap.node for tap in self._told} if self.objective.logits is None else {self._source}
+        names = {tap.node for tap in self._told} if self._predicting is None else {self._source}
         places = {self._place[name] for name in names if name is not None}
         return outputs[0], tuple(v if i in places else v.new_empty(0) for i, v in enumerate(outputs[1]))
 
     def discrepancy(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         """Return how far predictions are from the teacher's: the KL, or the error of the features without a head."""
-        if self.objective.logits is not None and batch.labels is not None:
-            return self._beside(student, teacher, batch)[1]
-        return self._features(self._told, student, teacher) * batch.share if self._told else torch.zeros(())
+        if self._predicting is not None:
+            with self._autocast:
+                return self._predicting.kl((self.student.traced, student), (self.teacher, teacher), batch)
+        return self._features(self._told, student, teacher, batch) if self._told else torch.zeros(())
 
     @property
     def _told(self) -> tuple[FeatureTap, ...]:
         """Features that speak for the model: those it returns, or else those of the last block."""
         return returned_taps(self.taps.hidden) or self.taps.hidden[-1:]
 
-    def _head(self, model: Traced) -> Head:
-        return Head.of(model) if self._picks else Head()
-
-    def _rows(self, outputs: Outputs, batch: Batch) -> tuple[Tensor, int]:
-        """Return what goes into the head at the labelled positions, and how wide its logits are."""
-        assert self.objective.logits is not None
-        logits = outputs[0][self.objective.logits]
-        rows = logits if self._source is None else outputs[1][self._place[self._source]]
-        return rows.flatten(0, 1)[batch.labelled], logits.shape[-1]
-
     def _values(self, taps: Iterable[FeatureTap], outputs: Outputs) -> list[Tensor]:
         return [outputs[1][self._place[tap.node]] for tap in taps]
 
-    def _features(self, taps: Sequence[FeatureTap], student: Outputs, teacher: Outputs) -> Tensor:
-        scales = self.scales or Scales()
-        pairs = zip(taps, self._values(taps, student), self._values(taps, teacher), strict=True)
-        terms = [feature_loss(self.maps[tap.node](s), t, scales.variances.get(tap.node)) for tap, s, t in pairs]
+    def _real(self, tap: FeatureTap, outputs: Outputs, batch: Batch) -> Tensor:
+        """Return the features of a tap, without those of padding."""
+        value, real = outputs[1][self._place[tap.node]], batch.real.get(tap.positions or "")
+        return value if real is None else value[real]
+
+    def _features(self, taps: Sequence[FeatureTap], student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        scales, terms = self.scales or Scales(), []
+        for tap in taps:
+            s, t = self._real(tap, student, batch), self._real(tap, teacher, batch)
+            error = feature_loss(self.maps[tap.node](s), t, scales.variances.get(tap.node))
+            terms.append(error * batch.share_of(tap.positions))
         return torch.stack(terms).mean()
 
     def _returned(self, student: Outputs, teacher: Outputs, batch: Batch, peers: Peers | None) -> Tensor:
         """Return the error of the features a headless model returns, token by token, and of how they are compared."""
         alike = likeness(self.vectors(student, batch), self.vectors(teacher, batch), batch, peers)
-        return self._features(returned_taps(self.taps.hidden), student, teacher) * batch.share + alike
+        return self._features(returned_taps(self.taps.hidden), student, teacher, batch) + alike
 
-    def _observe(self, student: Outputs, teacher: Outputs) -> None:
+    def _observe(self, student: Outputs, teacher: Outputs, batch: Batch) -> None:
         """Let the maps that are in use learn."""
         task = self.compares and self.weights.task
         hidden = [tap for tap in self.taps.hidden if self.weights.hidden or (task and tap.output)]
         for tap in (*hidden, *(self.taps.embedding if self.weights.embedding else ())):
-            self.maps[tap.node].observe(*self._values([tap], student), *self._values([tap], teacher))
+            self.maps[tap.node].observe(self._real(tap, student, batch), self._real(tap, teacher, batch))
 
-    def _attention(self, student: Outputs, teacher: Outputs) -> Tensor:
+    def _attention(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         terms, scales = [], self.scales or Scales()
         for tap in self.taps.attention:
             s, t = self._pair(tap, student), self._pair(tap, teacher)
             heads = self._lineage(tap.heads).to(s[0].device)
             seen = seen_by(self._mask(tap, teacher, heads), tap.causal, *t)
+            seen = looked_at(seen, batch.real.get(tap.positions or ""))
             terms.append(attention_loss(s, t, tap.scale, seen, heads, scales.powers.get(tap.query)))
         return torch.stack(terms).mean()
 

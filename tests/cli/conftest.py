@@ -52,6 +52,29 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def heads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of ``classes``, ``translation`` and ``images``, as `save_pretrained` writes them."""
+    import transformers
+    from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+    folder = tmp_path_factory.mktemp("heads")
+    torch.manual_seed(0)
+    names = {0: "bad", 1: "good"}
+    classes = transformers.BertConfig(**CONFIG, id2label=names, label2id={name: i for i, name in names.items()})
+    transformers.BertForSequenceClassification(classes).save_pretrained(folder / "classes")
+    sizes = {"vocab_size": 66, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 1, "num_heads": 4}
+    translation = transformers.T5Config(**sizes, decoder_start_token_id=0)
+    transformers.T5ForConditionalGeneration(translation).save_pretrained(folder / "translation")
+    for name in ("classes", "translation"):
+        tokenizer().save_pretrained(folder / name)
+    rest = {name: value for name, value in CONFIG.items() if name not in ("vocab_size", "max_position_embeddings")}
+    images = transformers.ViTConfig(**rest, image_size=24, patch_size=8, num_labels=2)
+    transformers.ViTForImageClassification(images).save_pretrained(folder / "images")
+    ViTImageProcessorPil(size={"height": 24, "width": 24}).save_pretrained(folder / "images")
+    return folder
+
+
 @pytest.fixture
 def bert(models: Path) -> str:
     return str(models / "bert")

@@ -10,10 +10,10 @@ from distilling import batches, distiller, trained
 from torch import Tensor
 
 from fxprune.distillation.accumulation import check_finite, gradient_norm
+from fxprune.distillation.batch import Batch, parts_of_one
 from fxprune.distillation.config import ScheduleConfig
 from fxprune.distillation.likeness import Peers, likeness
 from fxprune.distillation.losses import similarity_loss
-from fxprune.distillation.objective import Batch, parts_of_one
 from fxprune.errors import DistillError
 
 EVERY_THIRD = ScheduleConfig(start=0.1, end=0.9, interval=3)

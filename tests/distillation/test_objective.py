@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import pytest
 import torch
-from models import _BERT, traced_of
+from models import _BERT, _hugging, traced_of
 from models import text as text_inputs
 from remembering import captured
 from text import tokenizer
 
 from fxprune.distillation.losses import IGNORED
-from fxprune.distillation.objective import CAUSAL, FEATURES, MASKED, Objective, find_objective
+from fxprune.distillation.objective import (
+    CAUSAL,
+    FEATURES,
+    IMAGES,
+    MASKED,
+    REGRESSION,
+    SEQ2SEQ,
+    SEQUENCES,
+    TOKENS,
+    Objective,
+    find_objective,
+)
 from fxprune.errors import UsageError
 
 
@@ -42,14 +53,67 @@ def test_labels_of_tokens_are_no_language_model() -> None:
     inputs = text_inputs(5, 13)
     traced = captured(model, inputs | {"token_type_ids": torch.zeros_like(inputs["input_ids"])})
     found = find_objective(traced, tokenizer())
-    assert (found.name, found.logits) == (FEATURES, None)
+    assert (found.name, found.logits, found.classes) == (TOKENS, 0, 2)
     assert found.inputs == ("input_ids", "attention_mask", "token_type_ids")
 
 
-@pytest.mark.parametrize(("name", "needed"), [("vit", "pixel_values"), ("t5", "decoder_input_ids")])
-def test_a_model_of_something_else_than_text_is_refused(name: str, needed: str) -> None:
-    with pytest.raises(UsageError, match=f"the model needs the input '{needed}', which text alone does not give"):
-        find_objective(traced_of(name), tokenizer())
+@pytest.mark.parametrize(("classes", "name"), [(1, REGRESSION), (2, SEQUENCES), (5, SEQUENCES)])
+def test_a_row_of_classes_for_each_sequence(classes: int, name: str) -> None:
+    traced = captured(_hugging("BertForSequenceClassification", **_BERT, num_labels=classes)(), text_inputs(5, 13))
+    found = find_objective(traced, tokenizer())
+    assert (found.name, found.logits, found.classes) == (name, 0, classes)
+
+
+def test_spans_of_an_answer_are_no_classes() -> None:
+    """Two outputs as wide as the text."""
+    traced = captured(_hugging("BertForQuestionAnswering", **_BERT)(), text_inputs(5, 13))
+    assert find_objective(traced, tokenizer()).name == FEATURES
+
+
+def test_images_are_classified_and_translations_written() -> None:
+    assert find_objective(traced_of("vit"), None) == Objective(IMAGES, 0, ("pixel_values",), 7)
+    found = find_objective(traced_of("t5"), tokenizer())
+    assert found == Objective(SEQ2SEQ, 0, ("input_ids", "attention_mask", "decoder_input_ids"))
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "chosen"),
+    [
+        ("bert", "causal-lm", CAUSAL),
+        ("bert", "features", FEATURES),
+        ("vit", "features", FEATURES),
+        ("vit", "classification", IMAGES),
+        ("t5", "features", FEATURES),
+        ("t5", "seq2seq", SEQ2SEQ),
+    ],
+)
+def test_what_fits_can_be_chosen(name: str, wanted: str, chosen: str) -> None:
+    assert find_objective(traced_of(name), tokenizer(), wanted).name == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "why", "fits"),
+    [
+        ("bert", "classification", "no output has a row of classes", "masked-lm, causal-lm, features"),
+        ("bert", "seq2seq", "it takes no decoder_input_ids", "masked-lm, causal-lm, features"),
+        ("vit", "causal-lm", "no output is as wide as the table", "features, classification"),
+        ("t5", "masked-lm", "it has an encoder and a decoder", "seq2seq, features"),
+        ("gpt2", "masked-lm", "its tokenizer has no mask token", "causal-lm, features"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_what_does(name: str, wanted: str, why: str, fits: str) -> None:
+    with pytest.raises(UsageError, match=f"'{wanted}' does not fit the model\n.*{why}.*\n.*what fits: {fits}$"):
+        find_objective(traced_of(name), tokenizer(mask=name != "gpt2"), wanted)
+
+
+def test_a_model_of_sounds_is_refused() -> None:
+    class Listener(torch.nn.Module):
+        def forward(self, input_values: torch.Tensor) -> torch.Tensor:
+            return input_values * 2
+
+    traced = captured(Listener(), {"input_values": torch.randn(2, 30)})
+    with pytest.raises(UsageError, match="needs the input 'input_values', which neither text nor images give"):
+        find_objective(traced, None)
 
 
 def batch() -> dict[str, torch.Tensor]:

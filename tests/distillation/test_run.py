@@ -143,7 +143,6 @@ def test_a_causal_model(name: str, dataset: str) -> None:
 def test_an_encoder_without_a_head_is_distilled_on_its_features(dataset: str) -> None:
     result = run("BertModel", dataset, verify=True)
     assert result.objective == "features"
-    assert "no language-model head" in result.notes[0]
     assert "the output features shrink with it" in result.notes[0]
     assert result.student.certificate.holds
     width = result.student.plan.sizes()["hidden"]
@@ -157,10 +156,10 @@ def test_an_encoder_without_a_head_is_distilled_on_its_features(dataset: str) ->
 
 
 def test_what_nothing_trains_is_said(dataset: str) -> None:
-    result = run("BertForSequenceClassification", dataset, fields={"num_labels": 3}, max_steps=2)
+    result = run("BertForQuestionAnswering", dataset, max_steps=2)
     assert result.objective == "features"
-    assert "nothing trains the layers that make its predictions" in result.notes[0]
-    assert result.student(**ALL["bert"].inputs(2, 9)).logits.shape == (2, 3)
+    assert "nothing trains the layers that make predictions" in result.notes[0]
+    assert result.student(**ALL["bert"].inputs(2, 9)).start_logits.shape == (2, 9)
 
 
 def test_a_term_the_graph_does_not_show_is_said(dataset: str) -> None:
@@ -229,11 +228,6 @@ def test_what_cannot_be_done_is_told_before_any_step(
 def test_a_tokenizer_of_another_model_is_refused(dataset: str) -> None:
     with pytest.raises(UsageError, match=r"with ids up to \d\d\n(.|\n)*the tokenizer the model was trained with"):
         run("BertForMaskedLM", dataset, fields={"vocab_size": 20})
-
-
-def test_an_image_model_is_refused(dataset: str) -> None:
-    with pytest.raises(UsageError, match="the model needs the input 'pixel_values', which text alone does not give"):
-        run("vit", dataset)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])

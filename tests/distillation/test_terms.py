@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
 from distilling import ROWS, batches, distiller, parameters, terms, trained
 
 from fxprune.axes import resolve
 from fxprune.distillation.config import LossWeights, ScheduleConfig
+from fxprune.distillation.losses import IGNORED
 from fxprune.distillation.objective import Batch
 from fxprune.errors import UsageError
 from fxprune.importance import magnitude
@@ -54,9 +58,8 @@ def test_the_total_is_the_weighted_sum() -> None:
 
 
 def test_a_model_all_weighted_terms_are_missing_of_is_refused() -> None:
-    found = distiller("encoder", loss=LossWeights(task=0, kl=1, hidden=0, embedding=0, attention=0))
-    with pytest.raises(UsageError, match="no loss term is left for this model"):
-        found.step(next(batches(found)))
+    with pytest.raises(UsageError, match=r"no loss term is left for this model\n.*features has task, hidden, embed"):
+        distiller("encoder", loss=LossWeights(task=0, kl=1, hidden=0, embedding=0, attention=0))
 
 
 def test_the_student_drops_out_only_if_asked() -> None:
@@ -85,6 +88,42 @@ def test_evaluation_weighs_batches_by_what_they_hold() -> None:
     assert measured["student"]["hidden"] == pytest.approx(expected, rel=1e-5)
     assert set(measured["teacher"]) == {"task"}
     assert set(measured["student"]) == {"task", "kl", "hidden", "embedding", "attention"}
+
+
+def padded(batch: Batch, by: int = 3) -> Batch:
+    """The batch with padding at the end of each row, and real of nothing else."""
+    real = {
+        name: F.pad(torch.ones_like(tensor, dtype=torch.bool), (0, by))
+        for name, tensor in batch.inputs.items()
+        if name.endswith("input_ids")
+    }
+    labels = None if batch.labels is None else F.pad(batch.labels, (0, by), value=IGNORED)
+    return Batch({name: F.pad(tensor, (0, by)) for name, tensor in batch.inputs.items()}, labels, real=real)
+
+
+@pytest.mark.parametrize("name", ["bert", "t5", "encoder"])
+def test_padding_costs_nothing(name: str) -> None:
+    found, _, _ = trained(name, 6)
+    batch = next(batches(found, name, seed=4))
+    assert terms(found, padded(batch)) == pytest.approx(terms(found, batch), rel=1e-4, abs=1e-6)
+    unknown = replace(padded(batch), real={})
+    assert terms(found, unknown) != pytest.approx(terms(found, batch), rel=1e-2)
+
+
+def test_parts_of_a_padded_batch_add_up_to_it() -> None:
+    """Rows of different lengths: what a row counts is its tokens."""
+    found, _, _ = trained("bert", 6)
+    batch = padded(next(batches(found, seed=4)))
+    real = batch.real["input_ids"].clone()
+    real[0, 4:] = False
+    assert batch.labels is not None
+    labels = batch.labels.masked_fill(~real, IGNORED)
+    batch = Batch({**batch.inputs, "attention_mask": real.long()}, labels, real={"input_ids": real})
+    sums: dict[str, float] = {}
+    for part in batch.parts(1):
+        for term, value in terms(found, part).items():
+            sums[term] = sums.get(term, 0.0) + value
+    assert sums == pytest.approx(terms(found, batch), rel=1e-4)
 
 
 def test_evaluation_changes_no_weight() -> None:

@@ -1,0 +1,34 @@
+"""What makes inputs of data: the tokenizer of a text model, the processor of an image model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fxprune.errors import SourceError
+from fxprune.hub import first_line, offline, quiet
+from fxprune.sources import Source, load_tokenizer
+
+
+def load_preprocessor(source: Source) -> Any:
+    """Return what makes inputs of the data of `source`: its tokenizer, or of an image model its processor, if any.
+
+    Raises:
+        SourceError: a text model has no tokenizer, or the processor cannot be read.
+    """
+    if getattr(source.model, "main_input_name", None) != "pixel_values":
+        return load_tokenizer(source)
+    folder = Path(source.location)
+    if folder.is_dir() and not (folder / "preprocessor_config.json").is_file():
+        return None
+    from transformers import AutoImageProcessor
+
+    try:
+        with quiet():
+            return AutoImageProcessor.from_pretrained(source.location, local_files_only=folder.is_dir() or offline())
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise SourceError(
+            f"the image processor of model {source.name!r} cannot be read",
+            cause=first_line(error),
+            remedy="save it again, or leave preprocessor_config.json out",
+        ) from error
