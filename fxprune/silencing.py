@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
-from fxprune.axes import Factor, factors_of
+from fxprune.axes import Axis, Factor, factors_of, resolve
 from fxprune.contractions import contraction_of
 from fxprune.groups import Group, Groups, Member
 from fxprune.inferred import Inferred, Line, Use
@@ -47,11 +47,14 @@ def silence(traced: GraphModule, groups: Groups, kept: Kept, places: Places) -> 
     for factor, mask in kept.units.items():
         name = groups.by_factor[factor].name
         alone = Kept({factor: mask}, {factor: kept.under[factor]} if factor in kept.under else {})
+        gone: dict[Axis, Tensor] = {}  # many weights share few axes
         for member in places[name]:
             tensor = tensor_of(traced, member.tensor)
             if isinstance(tensor, nn.Parameter) and tensor.requires_grad:
-                stays = axis_mask(groups.inferred.tensors[member.tensor][member.axis], alone)
-                tensor.index_fill_(member.axis, torch.nonzero(~stays)[:, 0].to(tensor.device), 0.0)
+                axis = resolve(groups.inferred.tensors[member.tensor][member.axis])
+                if axis not in gone:
+                    gone[axis] = torch.nonzero(~axis_mask(axis, alone))[:, 0].to(tensor.device)
+                tensor.index_fill_(member.axis, gone[axis], 0.0)
 
 
 class _Reading:

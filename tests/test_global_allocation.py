@@ -28,7 +28,7 @@ def scores_of(groups: Groups, seed: int = 0) -> UnitScores:
     return {name: score * held[name] for name, score in random_units(groups).items()}
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "llama"])
+@pytest.mark.parametrize("name", ["bert", pytest.param("gpt2", marks=pytest.mark.slow), "llama"])
 @pytest.mark.parametrize("percent", [80, 30])
 def test_the_budget_is_met_from_below(name: str, percent: int) -> None:
     traced = traced_of(name)
@@ -136,7 +136,7 @@ def test_scores_that_are_all_the_same_are_no_reason_for_a_choice() -> None:
 
 
 @pytest.mark.parametrize("allocation", ["uniform", "global"])
-@pytest.mark.parametrize("name", ["bert", "gpt2"])
+@pytest.mark.parametrize("name", ["bert", pytest.param("gpt2", marks=pytest.mark.slow)])
 def test_kept_sizes_are_multiples_and_the_target_is_met(name: str, allocation: str) -> None:
     traced = traced_of(name)
     groups = api.analyse(traced)

@@ -13,7 +13,8 @@ from fxprune.traced import tensor_of
 from fxprune.unit_scores import best_units, random_units
 from fxprune.units import axis_mask
 
-NAMES = ["bert", "gpt2", "llama_gqa", "t5", "einsum_attention"]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("llama_gqa", "t5")]
+NAMES = ["bert", "gpt2", "einsum_attention", *SLOW]
 # one weight holds queries and keys, so neither side can be zeroed alone
 STUCK = {"gpt2": "qk"}
 
@@ -49,7 +50,7 @@ def test_a_silent_unit_computes_what_a_missing_one_does(name: str, where) -> Non
     assert not torch.allclose(logits(silent, name), before, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["bert", "llama_gqa"])
+@pytest.mark.parametrize("name", ["bert"])
 def test_a_silent_unit_of_a_residual_stream_is_zero_after_every_norm(name: str) -> None:
     found = student(name)
     masks = halved(found, {"hidden"})

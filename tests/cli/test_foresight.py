@@ -7,20 +7,35 @@ import json
 import pytest
 
 from fxprune.cli import foresight, jobs
+from fxprune.errors import DistillError
+
+
+@pytest.fixture
+def told(monkeypatch) -> list[dict]:
+    """The facts of a job, which ends before it writes them."""
+    found: list[dict] = []
+
+    def stop(*_, facts, **__):
+        found.append(facts)
+        raise DistillError("enough")
+
+    monkeypatch.setattr(jobs, "write_outputs", stop)
+    return found
+
 
 OPTIONS = ("--target-flops", "50%", "--length", 32, "--round-to", 2)
 
 
-def test_a_dry_run_tells_what_the_cut_will_leave(run, bert):
-    told = json.loads(run("prune", bert, *OPTIONS, "--dry-run", "--json").stdout)
-    done = run("prune", bert, *OPTIONS, "--no-latency", "--json")
-    facts = json.loads(done.stdout)
-    assert facts["params"] == {"teacher": told["dense_params"], "student": told["params"]}
-    assert facts["flops"] == {"teacher": told["dense_flops"], "student": told["flops"], "batch": 1, "length": 32}
-    assert 0.95 * told["dense_flops"] < 2 * told["flops"] <= told["dense_flops"]
-    assert told["widths"]["hidden"]["kept"] % 2 == 0
-    said = done.stderr
-    assert said.index(f"{told['dense_params']:,} -> {told['params']:,} parameters") < said.index("loading")
+def test_a_dry_run_tells_what_the_cut_will_leave(run, bert, told):
+    planned = json.loads(run("prune", bert, *OPTIONS, "--dry-run", "--json").stdout)
+    said = run("prune", bert, *OPTIONS, "--no-latency").stderr
+    (facts,) = told
+    assert facts["params"] == {"teacher": planned["dense_params"], "student": planned["params"]}
+    flops = {"teacher": planned["dense_flops"], "student": planned["flops"]}
+    assert facts["flops"] == {**flops, "batch": 1, "length": 32}
+    assert 0.95 * flops["teacher"] < 2 * flops["student"] <= flops["teacher"]
+    assert planned["widths"]["hidden"]["kept"] % 2 == 0
+    assert said.index(f"{planned['dense_params']:,} -> {planned['params']:,} parameters") < said.index("loading")
     assert "FLOPs at 1 x 32" in said
     assert "widths: hidden 32 -> " in said
 
@@ -34,8 +49,7 @@ def test_a_dry_run_needs_no_weights_and_writes_nothing(run, own_bert, here):
     assert not (here / "out").exists()
 
 
-@pytest.mark.parametrize("command", ["prune", "distill"])
-@pytest.mark.parametrize("target", ["--target-flops", "--target-params"])
+@pytest.mark.parametrize(("command", "target"), [("prune", "--target-flops"), ("distill", "--target-params")])
 def test_a_target_out_of_reach_is_told_before_anything_is_loaded(run, bert, text, monkeypatch, command, target):
     monkeypatch.setattr(jobs, "load_model", None)
     monkeypatch.setattr(jobs, "open_model", None)
@@ -47,24 +61,26 @@ def test_a_target_out_of_reach_is_told_before_anything_is_loaded(run, bert, text
     assert "loading" not in result.stderr
 
 
-def test_a_model_that_cannot_be_made_without_weights_is_loaded_without_a_word(run, bert, monkeypatch):
+def test_a_model_that_cannot_be_made_without_weights_is_loaded_without_a_word(run, bert, told, monkeypatch):
     def explode(*_, **__):
         raise RuntimeError("this model reads its weights")
 
     monkeypatch.setattr(foresight, "load_shell", explode)
-    result = run("prune", bert, "--target-params", "50%", "--no-latency")
+    result = run("prune", bert, "--target-params", "50%", "--dry-run", "--json")
     assert result.exit_code == 0, result.output
     assert "reads its weights" not in result.output
-    told = json.loads(run("prune", bert, "--target-params", "50%", "--dry-run", "--json").stdout)
-    assert 0.95 * told["dense_params"] < 2 * told["params"] <= told["dense_params"]
+    planned = json.loads(result.stdout)
+    assert 0.95 * planned["dense_params"] < 2 * planned["params"] <= planned["dense_params"]
+    said = run("prune", bert, "--target-params", "50%", "--no-latency").stderr
+    assert said.startswith("loading")
+    assert told[0]["params"]["student"] == planned["params"]
 
 
-def test_distillation_foresees_its_student(run, bert, text):
+def test_distillation_foresees_its_student(run, bert, text, told):
     short = ("--max-steps", 3, "--batch-size", 2, "--length", 8, "--interval", 1, "--no-latency")
-    done = run("distill", "--model", bert, "--dataset", text, "--target-flops", "50%", *short, "--json")
-    facts = json.loads(done.stdout)
-    sizes = facts["params"]
-    assert done.stderr.startswith(f"{sizes['teacher']:,} -> {sizes['student']:,} parameters, ")
+    said = run("distill", "--model", bert, "--dataset", text, "--target-flops", "50%", *short).stderr
+    (facts,) = told
+    assert said.startswith(f"{facts['params']['teacher']:,} -> {facts['params']['student']:,} parameters, ")
     assert facts["flops"]["length"] == 8
     assert facts["flops"]["student"] <= facts["flops"]["teacher"] / 2
 

@@ -41,7 +41,7 @@ def test_rewrites_come_at_every_nth_cut_and_at_the_end() -> None:
     assert steps == {1: [*range(2, 17, 2)], 2: [4, 8, 12, 16], 3: [6, 12, 16], 0: [20]}
 
 
-@pytest.mark.parametrize("name", ["bert", "encoder"])
+@pytest.mark.parametrize("name", ["encoder"])
 @pytest.mark.parametrize("options", [{"rewrite_every": 3}, {"rewrite_every": 0}, {"revive": True}])
 def test_the_target_is_reached_however_it_is_gone_to(name: str, options: dict) -> None:
     found, history, cuts = trained(name, 20, schedule=schedule(**options))
@@ -88,7 +88,7 @@ def test_with_revival_units_return_and_train_on() -> None:
     assert returned > 0
 
 
-@pytest.mark.parametrize("importance", ["sensitivity", "platon"])
+@pytest.mark.parametrize("importance", ["sensitivity", pytest.param("platon", marks=pytest.mark.slow)])
 def test_a_unit_that_went_by_mistake_earns_its_place_again(importance: str) -> None:
     """Its score of before is forgotten; what it has learned since is all that counts."""
     way = schedule(interval=20, rewrite_every=3, revive=True)  # many steps from cut to cut: it starts from zero
