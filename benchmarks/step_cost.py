@@ -31,6 +31,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from fxprune import api
 from fxprune.distillation.config import DistillConfig, LossWeights
+from fxprune.distillation.discrepancy import Discrepancy
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.objective import MASKED, Batch, Objective
 from fxprune.distillation.ranks import Ranks
@@ -61,7 +62,6 @@ class FxpruneSteps:
     def __init__(self, model: BertForMaskedLM, batch: Batch, target: str) -> None:
         self.model, self.batch, self.target = model, batch, target
         self.traced = api.capture(model, batch.inputs)
-        self.teacher = copy.deepcopy(self.traced).requires_grad_(False)
 
     def distiller(self, weights: LossWeights, *, cut: bool = True) -> Distiller:
         """Return one whose student has its final size, though its schedule does not know, or is dense still."""
@@ -72,7 +72,8 @@ class FxpruneSteps:
         taps = find_taps(traced, student.groups, student.free_outputs)
         objective = Objective(MASKED, 0, tuple(self.batch.inputs))
         config = DistillConfig(target_params=self.target, max_steps=10_000, loss=weights)
-        distiller = Distiller(self.teacher, student, taps, objective, final, config, Ranks.join(torch.device("cpu")))
+        teacher = copy.deepcopy(self.traced).requires_grad_(False)
+        distiller = Distiller(teacher, student, taps, objective, final, config, Ranks.join(torch.device("cpu")))
         distiller.cutter.scores.update(distiller.cutter.scorer(traced, random_score))
         if not cut:
             return distiller
@@ -104,6 +105,17 @@ def scoring(distiller: Distiller, batch: Batch, rounds: int) -> tuple[float, flo
         distiller.step(batch)
         whole.append(process_time() - began)
     return median(taken[1:]), median(whole[1:])
+
+
+def watching(distiller: Distiller, batch: Batch) -> tuple[float, float]:
+    """Return the seconds of process time of one look at held-out text, and of one at a cut."""
+    watch, found = Discrepancy(distiller, batch), []
+    for measure in (watch, watch.at_a_cut):
+        measure()
+        began = process_time()
+        measure()
+        found.append(process_time() - began)
+    return found[0], found[1]
 
 
 def hand_written(teacher: BertForMaskedLM, student: BertForMaskedLM, batch: Batch, *, clever: bool) -> Case:
@@ -195,8 +207,11 @@ def main(target: str, batch_size: int, length: int, rounds: int, as_json: bool) 
     dense = ours.distiller(LossWeights(), cut=False)
     for name, distiller in (("dense", dense), (count(student), ours.distiller(LossWeights()))):
         scores, step = scoring(distiller, batch, rounds)
+        look, cut = watching(distiller, batch)
         asked = f"asked for {SCORING:.0%}: {kept(scores <= SCORING * step)}"
         out.print(f"scores, {name} student: {scores * 1e3:.0f} of {step * 1e3:.0f} ms, {scores / step:.1%} ({asked})")
+        seldom = (look / 15 + 2 * cut / 5) / step  # 20 looks in 300 steps, and two at each cut, every five steps
+        out.print(f"looks at held-out text: {look * 1e3:.0f} ms, {cut * 1e3:.0f} ms at a cut, {seldom:.1%} of a run")
     title = f"one step, BERT-base {count(teacher)} -> {count(student)}, batch {batch_size} x {length}"
     out.print(table(title, spreads))
     for found in ratios:

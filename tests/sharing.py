@@ -29,6 +29,12 @@ def run(name: str, steps: int, micro: int | None = None) -> tuple[list[dict[str,
     return [*history, measured["student"]], cuts, found.student.plan.digest
 
 
+def masks() -> tuple[list[dict[str, float]], list[int], str]:
+    """Units that are zeroed, trained and ranked anew."""
+    found, history, cuts = trained("bert", 16, schedule=ScheduleConfig(start=0.1, end=0.7, interval=2, revive=True))
+    return history, cuts, found.cutter.digest
+
+
 def blocks(dataset: Any, ranks: Ranks | None = None) -> list[list[Any]]:
     found = []
     for make in (packed_batches, sentence_batches):
@@ -46,7 +52,8 @@ def texts() -> Any:
 def runs() -> dict[str, Any]:
     """Masked LM, features, and features part by part in several processes, which one runs at once."""
     parts = 1 if alone().count > 1 else None
-    return {"bert": run("bert", 50), "encoder": run("encoder", 50), "parts": run("encoder", 20, parts)}
+    whole = {"bert": run("bert", 50), "encoder": run("encoder", 50)}
+    return {**whole, "parts": run("encoder", 20, parts), "masks": masks()}
 
 
 def shares() -> list[list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -90,6 +91,12 @@ class Cutter:
     def was_cut(self) -> bool:
         """Whether the student computes with fewer units than its teacher."""
         return bool(self.silent) or any(self.student.groups[name].size < size for name, size in self.dense.items())
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that was cut or zeroed."""
+        masks = "".join(f"{name}{self.silent[name].tolist()}" for name in sorted(self.silent))
+        return f"{self.student.plan.digest}-{zlib.crc32(masks.encode()):08x}"
 
     # ------------------------------------------------------------------ what
 

@@ -23,7 +23,7 @@ class Discrepancy:
 
     def __init__(self, distiller: Distiller, batch: Batch) -> None:
         self.distiller, terms, ranks = distiller, distiller.terms, distiller.ranks
-        few = _first(batch, max(ranks.count, batch.rows // _AT_A_CUT))
+        few = _first(batch, max(1, batch.rows // _AT_A_CUT))
         self._parts = [ranks.share(part).to(ranks.device) for part in (batch, few)]
         with torch.no_grad():
             self._wanted = [

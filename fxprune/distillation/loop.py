@@ -130,7 +130,7 @@ class Distiller:
             last=left == 0.0 or self.cutter.way.stops(left),
         )
         if cut and self.ranks.count > 1:
-            self.ranks.check_same("what to cut", self.student.plan.digest, step)
+            self.ranks.check_same("what to cut", self.cutter.digest, step)
         if cut:
             self.micro.refresh()
         if self.cutter.was_cut and (cut or self.done % self.config.schedule.interval == 0):

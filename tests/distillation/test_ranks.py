@@ -60,7 +60,7 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     started = launch(tmp_path, runs, shares, disagreement, death)
     one, batches = runs(), shares()
     two = returned(tmp_path, started)
-    for name in ("bert", "encoder", "parts"):
+    for name in ("bert", "encoder", "parts", "masks"):
         they_follow_one(two["runs"], one, name)
     assert two["shares"] == [batches] * 2
     those_that_disagree_are_told_so(two["disagreement"])
@@ -74,7 +74,7 @@ def they_follow_one(two: list[Any], one: dict[str, Any], name: str) -> None:
     history, cuts, plan = one[name]
     got, same, other = first
     assert same == cuts
-    assert len(cuts) >= (5 if name != "parts" else 2)
+    assert len(cuts) >= (5 if name in ("bert", "encoder") else 2)
     assert other == plan
     for losses, expected in zip(got, history, strict=True):
         assert losses == pytest.approx(expected, rel=0, abs=1e-4)
