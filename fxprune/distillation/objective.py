@@ -123,9 +123,12 @@ def _check_inputs(inputs: tuple[str, ...]) -> None:
     for known, needed in ((_PIXELS, "pixel_values"), (_TEXT, "input_ids"), (_PAIRS, "decoder_input_ids")):
         if needed in inputs and known.issuperset(inputs):
             return
-    strange = [name for name in inputs if name not in _TEXT] or ["input_ids"]
+    strange = [name for name in inputs if name not in _TEXT | _PIXELS] or [_main(inputs)]
+    together = {"input_ids", "pixel_values"} <= set(inputs)
     raise UsageError(
-        f"the model needs the input {strange[0]!r}, which neither text nor images give",
+        "the model takes text and images together"
+        if together
+        else f"the model needs the input {strange[0]!r}, which neither text nor images give",
         remedy="distil a model that takes input_ids and attention_mask, with decoder_input_ids or without, or "
         "pixel_values; use `fxprune prune` for others",
     )

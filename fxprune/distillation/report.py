@@ -70,9 +70,10 @@ class DistillResult:
         teacher_params: of the dense model.
         student_params: of the slim one.
         teacher_flops, student_flops: at batch 1 and the length of training; None where they depend on data.
-        held_out: name -> value on held-out text, for the teacher and the student: masked or causal LM loss in nats
-            ("task"), KL to the teacher in nats ("kl"), relative feature error ("hidden").
-        objective: "masked LM", "causal LM" or "features".
+        held_out: name -> value on held-out rows, for the teacher and the student: cross-entropy of words or classes in
+            nats ("task"; of a regression the squared error), KL to the teacher in nats ("kl"; of a regression half the
+            squared error), relative feature error ("hidden"), share of classes that are right ("accuracy").
+        objective: as `Objective.name`.
         notes: decisions the run took by itself, in words.
         history: every step.
         seconds: wall-clock of the loop.

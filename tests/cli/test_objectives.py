@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -102,3 +103,13 @@ def test_what_does_not_fit_is_told_in_one_sentence(run, heads, here, name, optio
     assert complaint in result.stderr
     assert "remedy" in result.stderr or "did you mean" in result.stderr
     assert not Path("out").exists()
+
+
+def test_a_processor_that_cannot_be_read_is_told(run, heads, here):
+    folder = shutil.copytree(heads / "images", here / "model")
+    (folder / "preprocessor_config.json").write_text("{")
+    (here / "rows.jsonl").write_text(json.dumps({"text": "w1"}))
+    result = run("distill", folder, "--dataset", "rows.jsonl", *OPTIONS)
+    assert result.exit_code == 2
+    assert "the image processor of model" in result.stderr
+    assert "remedy" in result.stderr

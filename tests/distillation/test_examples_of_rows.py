@@ -164,6 +164,14 @@ def test_a_folder_of_images_is_a_data_set(tmp_path: Path) -> None:
         assert torch.equal(bright, batch.labels == 0)
 
 
+def test_a_csv_file_is_a_data_set(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("sentence,label\n" + "".join(f'"the cat, and {i} dogs",{i % 2}\n' for i in range(60)))
+    rows = read_table(str(path), "sentence", split="train")
+    assert set(rows["label"]) == {0, 1}
+    assert features_of(str(path))["sentence"].dtype in ("string", "large_string")
+
+
 def test_held_out_rows_are_the_same_whatever_the_seed(tmp_path: Path) -> None:
     data = classified(tmp_path)
     first, other = (read_table(data, "sentence", split="train", seed=seed) for seed in (0, 1))

@@ -116,6 +116,16 @@ def test_a_model_of_sounds_is_refused() -> None:
         find_objective(traced, None)
 
 
+def test_a_model_of_text_and_images_together_is_refused() -> None:
+    class Both(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, pixel_values: torch.Tensor) -> torch.Tensor:
+            return input_ids.sum() * pixel_values
+
+    inputs = {"input_ids": torch.zeros(2, 7, dtype=torch.int64), "pixel_values": torch.randn(2, 3, 8, 8)}
+    with pytest.raises(UsageError, match="the model takes text and images together"):
+        find_objective(captured(Both(), inputs), tokenizer())
+
+
 def batch() -> dict[str, torch.Tensor]:
     ids = torch.randint(5, len(tokenizer()), (4, 12))
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

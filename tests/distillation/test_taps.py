@@ -109,6 +109,21 @@ def test_a_translator_has_blocks_on_both_sides() -> None:
     assert len(taps.attention) == 3 * LAYERS  # the decoder attends to itself and to the encoder
 
 
+def test_each_tap_knows_whose_positions_it_has() -> None:
+    """Padding of the source is not padding of the target; what the decoder looks back at is no embedding of it."""
+    taps = taps_of(traced_of("t5"))
+    assert [tap.positions for tap in taps.embedding] == ["input_ids", "decoder_input_ids"]
+    sides = {tap.block.partition(".")[0]: tap.positions for tap in taps.hidden[: 2 * LAYERS]}
+    assert sides == {"encoder": "input_ids", "decoder": "decoder_input_ids"}
+    queries = [tap.positions for tap in taps.attention]
+    assert queries == ["input_ids"] * LAYERS + ["decoder_input_ids"] * 2 * LAYERS
+    traced = traced_of("t5")
+    values = tapped(traced, taps, inputs_of("t5") | {"decoder_input_ids": inputs_of("t5")["decoder_input_ids"][:, :3]})
+    assert values[taps.embedding[1].node].shape[1] == 3
+    assert {values[tap.query].shape[-2] for tap in taps.attention[LAYERS:]} == {3}
+    assert {tap.positions for tap in taps_of(traced_of("vit")).hidden} == {None}
+
+
 def test_an_image_model_is_tapped_like_any_other() -> None:
     taps = taps_of(traced_of("vit"))
     assert (len(taps.embedding), len(taps.hidden), len(taps.attention)) == (1, LAYERS, LAYERS)
