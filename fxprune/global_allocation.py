@@ -9,43 +9,20 @@ what a component saves depends on the widths of the others, so they choose in tu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil
+from dataclasses import replace
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fxprune.allocation import TOLERANCE
 from fxprune.budget import Cost
+from fxprune.choices import Choice, choices_of, costs_of, losses_of, narrower
 from fxprune.errors import PlanError
 from fxprune.groups import Groups
 from fxprune.unit_scores import UnitScores, check_scores
-from fxprune.widths import Constraints, Counts, components
+from fxprune.widths import Constraints, Counts
 
 MIN_KEEP = 0.1  # of every group: a score says little about what happens when a whole layer vanishes
-_RANGE, _BISECTIONS, _TURNS, _WIDENINGS = 40.0, 28, 4, 256
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """What one component may be cut to.
-
-    Attributes:
-        names: groups of each variable.
-        counts: (options, variables), widest first.
-        cost: what of the cost depends on it.
-    """
-
-    names: tuple[tuple[str, ...], ...]
-    counts: np.ndarray
-    cost: Cost
-
-    def at(self, option: int) -> Counts:
-        return {name: int(n) for n, names in zip(self.counts[option], self.names, strict=True) for name in names}
-
-    def columns(self) -> dict[str, np.ndarray]:
-        return {name: column for column, names in zip(self.counts.T, self.names, strict=True) for name in names}
+_RANGE, _BISECTIONS, _TURNS, _WIDENINGS, _STEPS = 40.0, 28, 4, 256, 4096
 
 
 class GlobalAllocation:
@@ -73,9 +50,10 @@ class GlobalAllocation:
         round_to: int = 1,
     ) -> None:
         self.cost, self.groups, self.target, self.min_keep = cost, groups, target, min_keep
-        self.choices = _choices(cost, groups, constraints or Constraints(), min_keep, round_to)
+        self.choices = choices_of(cost, groups, constraints or Constraints(), min_keep, round_to)
         self.dense = {name: groups[name].size for choice in self.choices for names in choice.names for name in names}
         self.total = cost.count({})
+        self._aim: Counts = {}  # widths at the target, as last chosen
         self._check(target, cost.noun)
 
     def _check(self, target: int, noun: str) -> None:
@@ -93,20 +71,53 @@ class GlobalAllocation:
                 remedy=f"choose a target of at least {least:,}, or a lower floor (min_keep)",
             )
 
-    def counts(self, scores: UnitScores, left: float = 0.0, at_most: Mapping[str, int] | None = None) -> Counts:
+    def counts(
+        self,
+        scores: UnitScores,
+        left: float = 0.0,
+        at_most: Mapping[str, int] | None = None,
+        *,
+        stay: bool = False,
+    ) -> Counts:
         """Return how many units each group keeps, never more than it has now.
+
+        On the way the scores of the moment choose the widths at the target, and every group goes as much of the way
+        there as the budget of the moment asks for: so the target can still be met to a unit when it is reached.
 
         Args:
             scores: of the units of now, (units,) or (outer units, units), higher = keep.
             left: what is left of the way from the dense cost to the target.
             at_most: units of groups that have more now, but not for long.
+            stay: the model is looked at here, so its class must be able to express the widths.
         Raises:
             ScoreError: all units score the same.
         """
-        target = self.target + round((self.total - self.target) * left)
         check_scores({name: scores[name] for name in self.dense if name in scores})
-        choices = [_narrower(choice, self.groups, at_most or {}) for choice in self.choices]
-        losses = [_losses(choice, scores) for choice in choices]
+        now = {name: min(self.groups[name].size, (at_most or {}).get(name, size)) for name, size in self.dense.items()}
+        bound = self.target + round((self.total - self.target) * left)
+        if stay and left:
+            return self._best(scores, bound, now)
+        best = self._best(scores, self.target, now)
+        kept = all(self._aim[name] <= now[name] for name in self._aim)
+        if not self._aim or not kept or self._is_near(best, self.target) or not self._is_near(self._aim, self.target):
+            self._aim = best
+        return self._towards(self._aim, bound, now)
+
+    def _towards(self, aim: Counts, bound: int, now: Counts) -> Counts:
+        """Return the widths nearest to `now`, on the way to `aim`, that cost at most `bound`."""
+
+        def at(step: int) -> Counts:
+            return {name: n + (now[name] - n) * step // _STEPS for name, n in aim.items()}
+
+        low, high = 0, _STEPS
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.cost.count(at(middle)) <= bound else (low, middle - 1)
+        return at(low)
+
+    def _best(self, scores: UnitScores, target: int, now: Counts) -> Counts:
+        choices = [narrower(choice, now) for choice in self.choices]
+        losses = [losses_of(choice, scores) for choice in choices]
         found = self._solved(choices, losses, target)
         if not self._is_near(found[1], target):
             found = self._exchanged(choices, losses, found, target)
@@ -116,7 +127,7 @@ class GlobalAllocation:
         return self.cost.count(counts) >= (1 - TOLERANCE) * target
 
     def _solved(
-        self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], target: int, *, full: bool = False
+        self, choices: Sequence[Choice], losses: Sequence[np.ndarray], target: int, *, full: bool = False
     ) -> tuple[float, Counts]:
         """Return the score lost, and the counts that lose it: at the lowest price at which the model fits.
 
@@ -137,12 +148,12 @@ class GlobalAllocation:
         return lost, self._counts(choices, chosen)
 
     def _exchanged(
-        self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], found: tuple[float, Counts], target: int
+        self, choices: Sequence[Choice], losses: Sequence[np.ndarray], found: tuple[float, Counts], target: int
     ) -> tuple[float, Counts]:
         """Where widths are far apart: take a wider one of some component, and let the others pay for it."""
         every = [found, self._solved(choices, losses, target, full=True)]
         for i, choice in enumerate(choices):
-            costs = _costs(choice, found[1])
+            costs = costs_of(choice, found[1])
             wider = costs > float(choice.cost.count(found[1]))
             if wider.any():
                 part = replace(choice, counts=choice.counts[wider])
@@ -153,21 +164,21 @@ class GlobalAllocation:
         near = [each for each in every if self._is_near(each[1], target)]
         return min(near, key=lambda each: each[0]) if near else max(every, key=lambda each: self.cost.count(each[1]))
 
-    def _chosen(self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], price: float) -> list[int]:
+    def _chosen(self, choices: Sequence[Choice], losses: Sequence[np.ndarray], price: float) -> list[int]:
         """Let every component take its best option at a price, in turn, from the widest on."""
         chosen = [0] * len(choices)
         counts = self._counts(choices, chosen)
         for _ in range(_TURNS):
             before = list(chosen)
             for i, (choice, loss) in enumerate(zip(choices, losses, strict=True)):
-                chosen[i] = int(np.argmin(loss + price * _costs(choice, counts)))
+                chosen[i] = int(np.argmin(loss + price * costs_of(choice, counts)))
                 counts |= choice.at(chosen[i])
             if chosen == before:
                 break
         return chosen
 
     def _widened(
-        self, choices: Sequence[_Choice], losses: Sequence[np.ndarray], chosen: list[int], target: int, *, full: bool
+        self, choices: Sequence[Choice], losses: Sequence[np.ndarray], chosen: list[int], target: int, *, full: bool
     ) -> list[int]:
         """Spend what is left of the budget: the most score per cost first, while something fits."""
         for _ in range(_WIDENINGS):
@@ -175,7 +186,7 @@ class GlobalAllocation:
             slack = target - self.cost.count(counts)
             best: tuple[float, int, int] | None = None
             for i, (choice, loss) in enumerate(zip(choices, losses, strict=True)):
-                costs = _costs(choice, counts)
+                costs = costs_of(choice, counts)
                 more, gain = costs - costs[chosen[i]], loss[chosen[i]] - loss
                 fits = np.flatnonzero((more > 0) & (more <= slack) & (full | (gain >= 0)))
                 if len(fits):
@@ -188,58 +199,5 @@ class GlobalAllocation:
         return chosen
 
     @staticmethod
-    def _counts(choices: Sequence[_Choice], chosen: Iterable[int]) -> Counts:
+    def _counts(choices: Sequence[Choice], chosen: Iterable[int]) -> Counts:
         return {name: n for choice, i in zip(choices, chosen, strict=True) for name, n in choice.at(i).items()}
-
-
-def _choices(cost: Cost, groups: Groups, constraints: Constraints, min_keep: float, round_to: int) -> list[_Choice]:
-    """Return the options of each component: thinner heads, fewer heads, and both."""
-    ways = [
-        components(groups, constraints, thin_heads=thin, drop_heads=drop, round_to=round_to)
-        for thin, drop in ((True, False), (False, False), (True, True))
-    ]
-    shared: dict[object, np.ndarray] = {}
-    found = []
-    for alike in zip(*ways, strict=True):
-        names = tuple(alike[0].options.names)
-        least = tuple(max(1, ceil(min_keep * groups[group[0]].size)) for group in names)
-        key = (*(id(part.options.table) for part in alike), least)
-        if key not in shared:  # the layers of a model are alike
-            rows = {counts for part in alike for _, counts in part.options.table}
-            wide = [row for row in rows if all(n >= low for n, low in zip(row, least, strict=True))]
-            shared[key] = np.array(sorted(wide, key=lambda row: (-sum(row), row)), dtype=np.int64)
-        found.append(_Choice(names, shared[key], cost.share(alike[0].groups)))
-    return found
-
-
-def _narrower(choice: _Choice, groups: Groups, at_most: Mapping[str, int]) -> _Choice:
-    """Leave out what is wider than the groups are now."""
-    now = np.array([min(at_most.get(name, groups[name].size) for name in names) for names in choice.names])
-    return replace(choice, counts=choice.counts[(choice.counts <= now).all(1)])
-
-
-def _costs(choice: _Choice, counts: Mapping[str, int]) -> np.ndarray:
-    """Return the cost of each option beside the widths of the others."""
-    costs = choice.cost.count({**counts, **choice.columns()})  # type: ignore[dict-item]
-    return np.broadcast_to(np.asarray(costs, dtype=np.float64), len(choice.counts))
-
-
-def _losses(choice: _Choice, scores: UnitScores) -> np.ndarray:
-    """Return the score that goes with each option: that of the worst units of every group, over all outer units."""
-    lost = np.zeros(len(choice.counts))
-    for name, column in choice.columns().items():
-        if name in scores:  # one unit that is left is not ranked any more
-            sums = _worst_sums(scores[name])
-            lost += sums[len(sums) - 1 - column]
-    return lost
-
-
-def _worst_sums(score: Tensor) -> np.ndarray:
-    """Return the summed scores of the worst 0, 1, 2, ... units.
-
-    >>> _worst_sums(torch.tensor([3.0, 1.0, 2.0])).tolist()
-    [0.0, 1.0, 3.0, 6.0]
-    """
-    ordered = score.double().sort(-1).values
-    ordered = ordered if ordered.ndim == 1 else ordered.sum(0)
-    return np.concatenate(([0.0], torch.cumsum(ordered, 0).numpy()))

@@ -37,6 +37,7 @@ LAYERS = [
         "flops",
         "goal",
         "global_allocation",
+        "choices",
         "forecast",
         "contractions",
         "consumers",

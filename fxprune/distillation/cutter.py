@@ -146,7 +146,8 @@ class Cutter:
         if not isinstance(self.final, GlobalAllocation):
             return self.way.counts(left)
         present = {name: int(mask.sum(-1).max()) for name, mask in self.silent.items()}
-        return self.final.counts(scores, left, at_most={} if self.config.schedule.revive else present)
+        at_most = {} if self.config.schedule.revive else present
+        return self.final.counts(scores, left, at_most, stay=self.stop is not None)
 
     def _trains_on(self) -> bool:
         """Tell whether zeroed units may return: until the target is reached."""
