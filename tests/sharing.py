@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import torch
@@ -70,6 +71,16 @@ def disagreement() -> str:
     stream = batches(found, "bert")
     for _ in range(10):
         found.step(next(stream))
+    return "nothing was noticed"
+
+
+def silence() -> str:
+    """The second process does not answer for longer than the first one waits."""
+    ranks = Ranks.join(torch.device("cpu"), 1.0)
+    if ranks.index == 1:
+        time.sleep(3.0)
+        return ""
+    ranks.any(False)
     return "nothing was noticed"
 
 

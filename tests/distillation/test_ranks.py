@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from processes import launch, returned
-from sharing import alone, death, disagreement, runs, shares
+from sharing import alone, death, disagreement, runs, shares, silence
 
 from fxprune.distillation.objective import Batch
 from fxprune.distillation.ranks import _buckets
@@ -57,14 +57,16 @@ def test_buckets_hold_all_tensors_in_order(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_two_processes_are_one(tmp_path: Path) -> None:
     """Everything in one test, for a process takes seconds to start."""
-    started = launch(tmp_path, runs, shares, disagreement, death)
+    started = launch(tmp_path, runs, shares, disagreement, silence, death)
     one, batches = runs(), shares()
     two = returned(tmp_path, started)
     for name in ("bert", "encoder", "parts", "masks"):
         they_follow_one(two["runs"], one, name)
     assert two["shares"] == [batches] * 2
     those_that_disagree_are_told_so(two["disagreement"])
-    one_that_dies_stops_the_others(*two["death"])
+    one_that_is_gone_stops_the_others(two["silence"][0])
+    one_that_is_gone_stops_the_others(two["death"][0])
+    assert two["death"][1] is None
 
 
 def they_follow_one(two: list[Any], one: dict[str, Any], name: str) -> None:
@@ -88,7 +90,7 @@ def those_that_disagree_are_told_so(told: list[str]) -> None:
         assert "same command" in text
 
 
-def one_that_dies_stops_the_others(first: str, second: None) -> None:
-    assert second is None
-    assert first.startswith("DistillError: another process of the run has stopped, or did not answer in time\n")
-    assert "--timeout" in first
+def one_that_is_gone_stops_the_others(told: str) -> None:
+    """Whether it died, or does not answer."""
+    assert told.startswith("DistillError: another process of the run has stopped, or did not answer in time\n")
+    assert "--timeout" in told
