@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 TYPING := build/typing
 
 .DEFAULT_GOAL := test
-.PHONY: setup docs demo test test-slow check bench bench-coverage check-coverage
+.PHONY: setup docs demo test test-slow check bench bench-coverage bench-paper check-coverage
 
 setup: $(STAMP)
 
@@ -40,6 +40,10 @@ bench-coverage: $(STAMP)
 # what CI runs of it: the same rows without the peer; fails if a target is missed
 check-coverage: $(STAMP)
 	$(BIN)/python benchmarks/coverage.py --no-peer --check
+
+# the paper's questions, briefly: 40 minutes on 2 cores; DATA=folder reads text and tasks from there instead of the hub
+bench-paper: $(STAMP)
+	$(BIN)/python benchmarks/paper.py --short $(if $(DATA),--data $(DATA))
 
 docs: $(STAMP)
 	$(BIN)/python docs/rules.py

