@@ -1,4 +1,4 @@
-"""Task-specific distillation: a fine-tuned classifier narrowed with and without labels, and on features alone.
+"""Task-specific distillation: a fine-tuned classifier narrowed with labels and its teacher, or with either alone.
 
     OMP_NUM_THREADS=1 python benchmarks/classifier.py --data DATA
 
@@ -28,7 +28,7 @@ from fxprune.sources import example_inputs
 
 ARMS: dict[str, dict[str, Any]] = {
     "labels and teacher": {},
-    "teacher's predictions only": {"loss": LossWeights(task=0.0)},
+    "teacher only": {"loss": LossWeights(task=0.0)},
     "labels only": {"loss": LossWeights(kl=0.0, hidden=0.0, embedding=0.0, attention=0.0)},
 }
 
