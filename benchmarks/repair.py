@@ -113,7 +113,11 @@ def fit_maps(distiller: Distiller, batches: list[Batch]) -> None:
     for each in distiller.terms.maps.values():
         each.inner, each.cross = torch.zeros_like(each.inner), torch.zeros_like(each.cross)
         each.forget()
-    distiller.evaluate(batches)  # which shows the maps what they are fitted to
+    for batch in batches:
+        teacher, student = (
+            distiller.terms.run(model, batch) for model in (distiller.teacher, distiller.student.traced)
+        )
+        distiller.terms(student, teacher, batch, observe=True)
     for each in distiller.terms.maps.values():
         each.keep()
         each.refit()

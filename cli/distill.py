@@ -41,7 +41,7 @@ OBJECTIVES = ["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classifi
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds a process waits for the others of a run.")
 @opt.options(opt.repair, opt.repair_batches)
 @click.option(
-    "--repair-interval", type=opt.AT_LEAST_1, default=1, show_default=True, help="Cuts from one repair to the next."
+    "--repair-interval", type=opt.AT_LEAST_1, default=4, show_default=True, help="Cuts from one repair to the next."
 )
 @opt.options(opt.device, opt.seed, opt.verify, opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled

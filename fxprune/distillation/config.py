@@ -98,7 +98,7 @@ class DistillConfig:
     verify: bool = False
     repair: Repair = "none"
     repair_batches: int = 16
-    repair_interval: int = 1
+    repair_interval: int = 4
     loss: LossWeights = field(default_factory=LossWeights)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
