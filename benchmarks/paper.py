@@ -37,6 +37,7 @@ HOW = {
     "demo": {"batch_size": 16, "length": 64, "learning_rate": 1e-3},
 }
 TASKS = ("sst2", "qnli", "stsb", "squad", "squad_v2")
+FEW = ("homotopic", "one-shot", "homotopic + repair", "one-shot + repair", "narrow, from random weights", "magnitude")
 BRIEF = {"train_rows": 1500, "validation_rows": 400, "epochs": 2, "seeds": 1}
 WHOLE = {"seeds": 3, "epochs": 3}
 SPANS = {"minilm": 192, "demo": 128}  # tokens of question and context: the demo teacher takes no more
@@ -44,7 +45,9 @@ RATE = {"learning_rate": 2e-4}  # students of a few million parameters learn tas
 
 
 @click.command()
-@click.option("--short", is_flag=True, help="Few steps, one seed, tasks on part of the rows.")
+@click.option(
+    "--short", is_flag=True, help="Few steps, one seed, few arms at the larger size, three tasks on part of their rows."
+)
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path("out/paper"))
 @click.option("--model", "models", multiple=True, type=click.Choice(list(HOW)), default=tuple(HOW), show_default=True)
@@ -74,9 +77,13 @@ def main(
         Job(setting=s, arm=a, seed=n, data=data, folder=output) for n in range(seeds) for s in settings for a in names
     ]
     smallest = {model: min(s.target for s in settings if s.model == model) for model in models}
-    scored = [job for job in jobs if tasks and (not short or job.setting.target == smallest[job.setting.model])]
-    wanted = {model: {task: _task_settings(task, model, short) for task in TASKS} for model in models}
-    records = _done(jobs, workers, _one, wanted, {job.place for job in scored if _has_tasks(job.arm)})
+    small = {job.place for job in jobs if job.setting.target == smallest[job.setting.model]}
+    if short:
+        jobs = [job for job in jobs if job.place in small or job.arm in FEW]
+    scored = {job.place for job in jobs if tasks and _has_tasks(job.arm) and (not short or job.place in small)}
+    asked = TASKS[:3] if short else TASKS
+    wanted = {model: {task: _task_settings(task, model, short) for task in asked} for model in models}
+    records = _done(jobs, workers, _one, wanted, scored)
     if tasks:
         places = [(output / f"teacher-{model}", _folder(model)) for model in models]
         records += _done(places, workers, _teacher, wanted, data)
