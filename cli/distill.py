@@ -18,6 +18,7 @@ OBJECTIVES = ["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classifi
 @opt.options(opt.allocation, opt.min_keep, opt.round_to, opt.output, opt.overwrite)
 @click.option("--snapshots", type=opt.COUNTS, default=(), help="65M,30M,15M: a folder at each; the last is the target.")
 @click.option("--max-steps", type=opt.AT_LEAST_1, default=300, show_default=True, help="Optimizer steps.")
+@click.option("--repeat/--no-repeat", default=True, help="Read the text again where it ends before the run.")
 @click.option("--batch-size", type=opt.AT_LEAST_1, default=16, show_default=True, help="Sequences a step.")
 @click.option("--micro-batch", type=opt.AT_LEAST_1, help="Sequences at a time, to save memory.  [default: all]")
 @click.option("--auto-batch", is_flag=True, help="Let --micro-batch grow as the model shrinks, or halve it.")

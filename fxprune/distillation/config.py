@@ -32,6 +32,7 @@ class DistillConfig:
         min_keep: of a global allocation: fraction of every group that stays at least; None: a tenth.
         round_to: kept sizes are multiples of this where the dense size is one; heads stay whole numbers.
         max_steps: optimizer steps.
+        repeat: whether the text is read again where it ends before the run.
         batch_size: sequences a step.
         micro_batch: sequences at a time, where not all of a step fit into memory; None: all.
         auto_batch: whether `micro_batch` follows the memory: grows as the student shrinks, and is halved, and the step
@@ -71,6 +72,7 @@ class DistillConfig:
     min_keep: float | None = None
     round_to: int = 1
     max_steps: int = 200
+    repeat: bool = True
     batch_size: int = 16
     micro_batch: int | None = None
     auto_batch: bool = False

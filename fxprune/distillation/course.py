@@ -11,12 +11,13 @@ from torch import Tensor
 
 from fxprune.distillation.accumulation import NotANumberError
 from fxprune.distillation.batch import Batch
+from fxprune.distillation.feeding import OutOfTextError
 from fxprune.distillation.finishing import finished, handed_out
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport
 from fxprune.distillation.report import DistillResult, Snapshot, StepReport
 from fxprune.distillation.rescue import UnfinishedError, bring_back, is_sound, remember
-from fxprune.errors import DistillError
+from fxprune.errors import FxpruneError
 from fxprune.forecast import flops_of
 
 
@@ -49,7 +50,7 @@ class Run:
             began = time.monotonic()
             try:
                 report = self._step(step)
-            except NotANumberError as error:
+            except (NotANumberError, OutOfTextError) as error:
                 raise self._unfinished(error, step) from error
             self._history.append(report)
             self._seconds += time.monotonic() - began
@@ -104,7 +105,7 @@ class Run:
             held_out=self.distiller.evaluate(self.held_out),
         )
 
-    def _unfinished(self, error: NotANumberError, step: int) -> DistillError:
+    def _unfinished(self, error: NotANumberError | OutOfTextError, step: int) -> FxpruneError:
         """Save what can be saved."""
         measured, weights_of = self.distiller.evaluate(self.held_out), step - 1
         if not is_sound(measured) and bring_back(self.distiller.optimizer):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
 
 from fxprune.distillation.columns import Columns
 from fxprune.distillation.config import DistillConfig
@@ -19,6 +21,13 @@ from fxprune.distillation.pairs import PairEncoder
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.sentences import fixed_sentence_batches, sentence_batches
 from fxprune.distillation.tables import read_table
+from fxprune.errors import DataError
+
+T = TypeVar("T")
+
+
+class OutOfTextError(DataError):
+    """The text was to be read once, and has ended before the run."""
 
 
 def feed(
@@ -59,8 +68,8 @@ def feed(
         n=config.held_out_batches,
     )
     rows = text_dataset(dataset, split="train", seed=config.seed, text_column=text_column)
-    shape = {"length": config.length, "batch_size": config.batch_size}
-    packed = endless(rows, tokenizer, **shape, seed=config.seed, ranks=ranks)
+    read = partial(endless, rows, tokenizer, length=config.length, batch_size=config.batch_size, ranks=ranks)
+    packed = enough(partial(read, seed=config.seed), config, sized=hasattr(rows, "__len__"))
     masks = generator_for(config.seed)
     return (
         [objective.prepare(batch, tokenizer, fixed, config.mask_probability) for batch in held_out],
@@ -74,9 +83,44 @@ def _feed_rows(
     content, size = columns.content[0], config.batch_size
     held_out = read_table(dataset, content, split="held_out")
     rows = read_table(dataset, content, split="train", seed=config.seed)
+    read = partial(grouped_batches, rows, encode, batch_size=size, seed=config.seed)
     return (
         fixed_grouped_batches(held_out, encode, batch_size=size, n=config.held_out_batches),
-        grouped_batches(rows, encode, batch_size=size, seed=config.seed),
+        enough(read, config, sized=hasattr(rows, "__len__")),
+    )
+
+
+def enough(read: Callable[..., Iterator[T]], config: DistillConfig, *, sized: bool) -> Iterator[T]:
+    """Return training batches: without end, or of one reading that must last for all steps.
+
+    Args:
+        read: makes the batches of so many `epochs`.
+        config: settings.
+        sized: whether the text lies here, so that it can be read through before.
+    Raises:
+        DataError: it does not last; of a stream that shows when it ends.
+    """
+    if config.repeat:
+        return read(epochs=None)
+    needed = config.max_steps + config.calibration_batches
+    found = sum(1 for _ in islice(read(epochs=1), needed)) if sized else needed
+    if found < needed:
+        raise _ends_early(found, needed)
+    return _until_the_end(read(epochs=1), needed)
+
+
+def _until_the_end(batches: Iterator[T], needed: int) -> Iterator[T]:
+    found = 0
+    for batch in batches:
+        yield batch
+        found += 1
+    raise _ends_early(found, needed)
+
+
+def _ends_early(found: int, needed: int) -> OutOfTextError:
+    return OutOfTextError(
+        f"the text ends after {found} batches, and the run takes {needed}",
+        remedy="use fewer steps, smaller batches or more text, or let it be read again (repeat)",
     )
 
 

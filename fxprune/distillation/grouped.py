@@ -27,7 +27,9 @@ class Encoder(Protocol):
         """Put examples into one batch."""
 
 
-def grouped_batches(table: Any, encode: Encoder, *, batch_size: int, seed: int = 0) -> Iterator[Batch]:
+def grouped_batches(
+    table: Any, encode: Encoder, *, batch_size: int, seed: int = 0, epochs: int | None = None
+) -> Iterator[Batch]:
     """Yield batches without end, shuffled anew each epoch.
 
     Args:
@@ -35,11 +37,12 @@ def grouped_batches(table: Any, encode: Encoder, *, batch_size: int, seed: int =
         encode: its rows.
         batch_size: examples in a batch.
         seed: of the shuffling.
+        epochs: how often the data set is read; None: without end.
     Raises:
         DataError: no row can be used.
     """
     left: list[Any] = []
-    for epoch in count():
+    for epoch in count() if epochs is None else range(epochs):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         seen = False
         for rows in shuffled(table, seed + epoch).iter(batch_size=ROWS):

@@ -23,7 +23,14 @@ _MASKED, _RANDOM = 0.8, 0.1  # of the chosen tokens; the rest stays (Devlin et a
 
 
 def packed_batches(
-    dataset: Any, tokenizer: Any, *, length: int, batch_size: int, seed: int = 0, ranks: Ranks | None = None
+    dataset: Any,
+    tokenizer: Any,
+    *,
+    length: int,
+    batch_size: int,
+    seed: int = 0,
+    ranks: Ranks | None = None,
+    epochs: int | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Yield batches without end: documents joined and cut to blocks of `length` tokens, shuffled anew each epoch.
 
@@ -36,12 +43,13 @@ def packed_batches(
         batch_size: blocks in a batch.
         seed: of the shuffling.
         ranks: processes that share the work of tokenising; each gets all batches.
+        epochs: how often the data set is read; None: without end.
     Returns:
         Dictionaries of ``input_ids`` and ``attention_mask`` (all ones), each (batch_size, length), int64.
     Raises:
         DataError: the data set has not one full block, or `length` leaves no room for text.
     """
-    yield from _batches(_endless(dataset, tokenizer, length, seed, ranks), batch_size)
+    yield from _batches(_epochs(dataset, tokenizer, length, seed, ranks, epochs), batch_size)
 
 
 def fixed_batches(dataset: Any, tokenizer: Any, *, length: int, batch_size: int, n: int) -> list[dict[str, Tensor]]:
@@ -111,10 +119,12 @@ class SpecialTokens:
         return room
 
 
-def _endless(dataset: Any, tokenizer: Any, length: int, seed: int, ranks: Ranks | None) -> Iterator[list[int]]:
+def _epochs(
+    dataset: Any, tokenizer: Any, length: int, seed: int, ranks: Ranks | None, epochs: int | None
+) -> Iterator[list[int]]:
     frame = SpecialTokens.of(tokenizer)
     room = frame.room(length)
-    for epoch in count():
+    for epoch in count() if epochs is None else range(epochs):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         block = None
         for block in _blocks(shuffled(dataset, seed + epoch), tokenizer, frame, room, generator, ranks):
@@ -155,7 +165,7 @@ def _blocks(
 
 
 def _batches(blocks: Iterator[list[int]], batch_size: int) -> Iterator[dict[str, Tensor]]:
-    while chunk := list(islice(blocks, batch_size)):
+    while len(chunk := list(islice(blocks, batch_size))) == batch_size:
         yield batch_of(chunk)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch.optim import Optimizer
 
 from fxprune.distillation.report import DistillResult
-from fxprune.errors import DistillError
+from fxprune.errors import DistillError, FxpruneError
 
 _KEY = "sound"
 
@@ -29,7 +29,7 @@ class UnfinishedError(DistillError):
         result: of the student as it was then.
     """
 
-    def __init__(self, error: DistillError, step: int, weights_of: int, result: DistillResult) -> None:
+    def __init__(self, error: FxpruneError, step: int, weights_of: int, result: DistillResult) -> None:
         super().__init__(error.message, cause=error.cause, remedy=error.remedy)
         self.step, self.weights_of, self.result = step, weights_of, result
 

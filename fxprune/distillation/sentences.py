@@ -37,7 +37,14 @@ def sentences_of(text: str) -> list[str]:
 
 
 def sentence_batches(
-    dataset: Any, tokenizer: Any, *, length: int, batch_size: int, seed: int = 0, ranks: Ranks | None = None
+    dataset: Any,
+    tokenizer: Any,
+    *,
+    length: int,
+    batch_size: int,
+    seed: int = 0,
+    ranks: Ranks | None = None,
+    epochs: int | None = None,
 ) -> Iterator[dict[str, Tensor]]:
     """Yield batches of whole sentences without end, shuffled anew each epoch.
 
@@ -48,6 +55,7 @@ def sentence_batches(
         batch_size: sentences a batch, were they all of that length.
         seed: of the shuffling.
         ranks: processes that share the work of tokenising; each gets all batches.
+        epochs: how often the data set is read; None: without end.
     Returns:
         Dictionaries of ``input_ids`` and ``attention_mask`` (all ones), (sentences, tokens), int64.
     Raises:
@@ -55,7 +63,7 @@ def sentence_batches(
     """
     SpecialTokens.of(tokenizer).room(length)
     waiting: dict[int, list[list[int]]] = {}
-    for epoch in count():
+    for epoch in count() if epochs is None else range(epochs):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         row = None
         for row in _encoded(shuffled(dataset, seed + epoch), tokenizer, length, generator, ranks):
