@@ -146,9 +146,9 @@ def distill_job(
         ranks.wait()
         raise stopped
     family.finish(config.snapshots, outputs)
-    if family.written and not to.as_json:
+    if family.rows and not to.as_json:
         render.out().print(family.table())
-    outputs = replace(outputs, failures={**outputs.failures, **family.failures()})
+    outputs = replace(outputs, failures={**outputs.failures, **family.failures})
     ranks.wait()
     rows = [*size_rows(result.teacher_params, result.student_params, outputs), *flop_rows(flops)]
     report(facts, outputs, [*rows, *loss_rows(result.objective, result.held_out)], as_json=to.as_json)
@@ -170,8 +170,7 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         calibration_inputs(teacher, given.tokenizer, cut.dataset, cut.repair_batches, cut.seed) if texts else ()
     )
     slim = prune(
-        given.model,
-        given.examples,
+        teacher,
         ratio=cut.ratio,
         target_params=cut.target_params,
         target_flops=cut.target_flops,

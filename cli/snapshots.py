@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from fxprune.atomic import atomic_path
 from fxprune.cli import render
 from fxprune.deploy.outputs import LatencySettings, Outputs, write_outputs
 from fxprune.distillation.report import Snapshot
 from fxprune.distillation.waypoints import folder_name
+
+Row = tuple[int, int, Mapping[str, float]]  # step, parameters, losses on held-out text
 
 
 @dataclass(slots=True)
@@ -25,20 +28,20 @@ class Family:
         tokenizer: saved beside each model.
         latency: where each is timed; None: not at all.
         facts: of the run.
+        rows: what was written, by name of the size; the models themselves are not kept.
+        failures: size and form -> why it could not be written.
     """
 
     folder: Path
     tokenizer: Any
     latency: LatencySettings | None
     facts: Mapping[str, Any]
-    written: dict[str, tuple[Snapshot, Outputs]] = field(default_factory=dict)
+    rows: dict[str, Row] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
 
     def write(self, snapshot: Snapshot) -> None:
         """Write one size in every form."""
-        assert snapshot.student is not None, "only what is written is given away"
-        render.say(
-            f"snapshot {snapshot.name} at step {snapshot.step}: {snapshot.student.num_parameters():,} parameters"
-        )
+        render.say(f"snapshot {snapshot.name} at step {snapshot.step}: {snapshot.params:,} parameters")
         outputs = write_outputs(
             snapshot.student,
             self.folder / snapshot.name,
@@ -46,32 +49,24 @@ class Family:
             latency=self.latency,
             facts={**self.facts, "snapshot": snapshot.name, "step": snapshot.step, "losses": snapshot.held_out},
         )
-        self.written[snapshot.name] = (replace(snapshot, student=None), outputs)
+        self.rows[snapshot.name] = (snapshot.step, snapshot.params, snapshot.held_out["student"])
+        self.failures |= {f"{snapshot.name}, {stage}": reason for stage, reason in outputs.failures.items()}
 
     def finish(self, sizes: tuple[int | str, ...], final: Outputs) -> None:
         """Copy the result to the folder of its size, if that was asked for too."""
         for name in map(folder_name, sizes):
-            if name not in self.written:
+            if name not in self.rows:
                 for file in final.files:
-                    target = self.folder / name / file.relative_to(final.folder)
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy2(file, target)
-
-    def failures(self) -> dict[str, str]:
-        """Return what could not be written, by size and form."""
-        return {
-            f"{name}, {stage}": reason
-            for name, (_, outputs) in self.written.items()
-            for stage, reason in outputs.failures.items()
-        }
+                    with atomic_path(self.folder / name / file.relative_to(final.folder)) as copy:
+                        shutil.copyfile(file, copy)
 
     def table(self) -> Table:
         """Return sizes and losses of all snapshots."""
-        terms = list(dict.fromkeys(term for shot, _ in self.written.values() for term in shot.held_out["student"]))
+        terms = list(dict.fromkeys(term for _, _, losses in self.rows.values() for term in losses))
         table = Table(title="snapshots on the way, losses on held-out text")
         for heading in ("folder", "step", "parameters", *terms):
             table.add_column(heading, justify="left" if heading == "folder" else "right")
-        for name, (shot, _) in self.written.items():
-            losses = [f"{shot.held_out['student'].get(term, float('nan')):.3f}" for term in terms]
-            table.add_row(str(self.folder / name), str(shot.step), f"{shot.params:,}", *losses)
+        for name, (step, params, losses) in self.rows.items():
+            cells = [f"{losses.get(term, float('nan')):.3f}" for term in terms]
+            table.add_row(str(self.folder / name), str(step), f"{params:,}", *cells)
         return table

@@ -62,15 +62,7 @@ def load_model(name: str, *, task: str | None = None) -> Source:
     config = _config(name, location, local)
     model_class = task_class(name, config, TASKS[task]) if task else own_class(name, config)
     _switch_off_cache(config)
-    model = _weights(name, location, local, config, model_class)
-    return Source(
-        name=name,
-        location=location,
-        model=model.eval(),
-        config=model.config,
-        tokenizer=_tokenizer(name, location, local),
-        auto_class=auto_class(type(model), model.config),
-    )
+    return _source(name, location, local, _weights(name, location, local, config, model_class))
 
 
 def load_shell(name: str, *, weights: bool = True) -> Source:
@@ -89,9 +81,12 @@ def load_shell(name: str, *, weights: bool = True) -> Source:
     config = _config(name, location, local)
     model_class = own_class(name, config)
     _switch_off_cache(config)
-    attention = "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
     with quiet(), torch.device("meta"):
-        model = model_class._from_config(config, dtype=torch.float32, attn_implementation=attention)
+        model = model_class._from_config(config, dtype=torch.float32, attn_implementation=_attention(model_class))
+    return _source(name, location, local, model)
+
+
+def _source(name: str, location: str, local: bool, model: Any) -> Source:
     return Source(
         name=name,
         location=location,
@@ -161,14 +156,13 @@ def _weights(name: str, location: str, local: bool, config: Any, model_class: An
     import torch
     from safetensors import SafetensorError
 
-    attention = "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
     try:
         with quiet():
             model, report = model_class.from_pretrained(
                 location,
                 config=config,
                 dtype=torch.float32,
-                attn_implementation=attention,
+                attn_implementation=_attention(model_class),
                 use_safetensors=True,
                 local_files_only=local,
                 output_loading_info=True,
@@ -182,6 +176,10 @@ def _weights(name: str, location: str, local: bool, config: Any, model_class: An
             remedy="choose the task the weights were trained for; 'features' is the model without a head",
         )
     return model
+
+
+def _attention(model_class: Any) -> str:
+    return "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
 
 
 def _tokenizer(name: str, location: str, local: bool) -> Any | None:

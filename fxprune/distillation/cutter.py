@@ -77,11 +77,16 @@ class Cutter:
 
     def rewrites(self, step: int) -> bool:
         """Tell whether what is to go is cut out at `step`: every few cuts, at waypoints and at the end."""
-        every, (start, _), left = self.config.schedule.rewrites, self.span, self.left(step)
+        every, (start, _) = self.config.schedule.rewrites, self.span
         if not every:
             return step == self.config.max_steps
         nth = (step - start) // self.config.schedule.interval + 1
-        return self.due(step) and (left == 0.0 or self.way.stops(left) or nth % every == 0)
+        return self.due(step) and (self.arrives(step) or nth % every == 0)
+
+    def arrives(self, step: int) -> bool:
+        """Tell whether a cut at `step` leads to a waypoint or the target."""
+        left = self.left(step)
+        return left == 0.0 or self.way.stops(left)
 
     def rested(self, step: int) -> Waypoint | None:
         """Return the waypoint at which the student has rested long enough after `step`."""

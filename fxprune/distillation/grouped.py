@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from typing import Any, Protocol
 
 import torch
 
 from fxprune.distillation.batch import Batch
-from fxprune.distillation.packing import shuffled
+from fxprune.distillation.packing import readings
 from fxprune.distillation.tokenising import ROWS
 from fxprune.errors import DataError
 
@@ -42,10 +41,9 @@ def grouped_batches(
         DataError: no row can be used.
     """
     left: list[Any] = []
-    for epoch in count() if epochs is None else range(epochs):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    for shuffled, generator in readings(table, seed, epochs):
         seen = False
-        for rows in shuffled(table, seed + epoch).iter(batch_size=ROWS):
+        for rows in shuffled.iter(batch_size=ROWS):
             examples = sorted([*left, *encode(rows)], key=encode.length)
             seen = seen or bool(examples)
             full = len(examples) // batch_size

@@ -123,11 +123,11 @@ class Distiller:
         """Cut if it is time to, by the same scores in every process and to the same student; refit the maps."""
         if self.cutter.due(step):
             self.ranks.average(self.cutter.scores.tensors)
-        maps, left = [each.cut for each in self.terms.maps.values()], self.cutter.left(step)
+        maps = [each.cut for each in self.terms.maps.values()]
         cut = self.mender.around(
             step,
             lambda followers: self.cutter.cut(step, self.optimizer, [*maps, *followers]),
-            last=left == 0.0 or self.cutter.way.stops(left),
+            last=self.cutter.arrives(step),
         )
         if cut and self.ranks.count > 1:
             self.ranks.check_same("what to cut", self.cutter.digest, step)

@@ -124,16 +124,27 @@ def _epochs(
 ) -> Iterator[list[int]]:
     frame = SpecialTokens.of(tokenizer)
     room = frame.room(length)
-    for epoch in count() if epochs is None else range(epochs):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    for rows, generator in readings(dataset, seed, epochs):
         block = None
-        for block in _blocks(shuffled(dataset, seed + epoch), tokenizer, frame, room, generator, ranks):
+        for block in _blocks(rows, tokenizer, frame, room, generator, ranks):
             yield block
         if block is None:
             raise _too_small(length)
 
 
-def shuffled(dataset: Any, seed: int) -> Any:
+def readings(dataset: Any, seed: int, epochs: int | None) -> Iterator[tuple[Any, Generator]]:
+    """Yield the data set in the order of each epoch, and what decides what else is drawn in it.
+
+    Args:
+        dataset: `datasets.Dataset` or `IterableDataset`.
+        seed: of all epochs.
+        epochs: how many; None: without end.
+    """
+    for epoch in count() if epochs is None else range(epochs):
+        yield _shuffled(dataset, seed + epoch), torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+
+
+def _shuffled(dataset: Any, seed: int) -> Any:
     """Return the data set in the order of one epoch."""
     if hasattr(dataset, "__len__"):
         return dataset.shuffle(seed=seed)

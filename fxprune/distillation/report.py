@@ -50,14 +50,14 @@ class Snapshot:
         name: of its size, fit for a folder.
         step: after which it was looked at.
         params: of it.
-        student: a copy; the run goes on with its own. None once it is written.
+        student: a copy; the run goes on with its own.
         held_out: as in `DistillResult`.
     """
 
     name: str
     step: int
     params: int
-    student: Traced | None
+    student: Traced
     held_out: Mapping[str, Mapping[str, float]]
 
 

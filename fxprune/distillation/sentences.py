@@ -7,12 +7,12 @@ batch, and every batch has about as many tokens.
 from __future__ import annotations
 
 import re
-from itertools import count, islice
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fxprune.distillation.packing import SpecialTokens, batch_of, shuffled
+from fxprune.distillation.packing import SpecialTokens, batch_of, readings
 from fxprune.distillation.tokenising import encoded
 from fxprune.errors import DataError
 
@@ -63,10 +63,9 @@ def sentence_batches(
     """
     SpecialTokens.of(tokenizer).room(length)
     waiting: dict[int, list[list[int]]] = {}
-    for epoch in count() if epochs is None else range(epochs):
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    for rows, generator in readings(dataset, seed, epochs):
         row = None
-        for row in _encoded(shuffled(dataset, seed + epoch), tokenizer, length, generator, ranks):
+        for row in _encoded(rows, tokenizer, length, generator, ranks):
             batch = waiting.setdefault(len(row), [])
             batch.append(row)
             if len(batch) * len(row) >= batch_size * length:
