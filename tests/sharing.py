@@ -11,6 +11,7 @@ from distilling import batches, distiller, trained
 from text import sentences, tokenizer
 
 from fxprune.distillation.config import ScheduleConfig
+from fxprune.distillation.mending import Mender
 from fxprune.distillation.packing import packed_batches
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.sentences import sentence_batches
@@ -36,6 +37,16 @@ def masks() -> tuple[list[dict[str, float]], list[int], str]:
     return history, cuts, found.cutter.digest
 
 
+def repaired() -> tuple[list[dict[str, float]], list[int], str]:
+    """Weights that are fitted anew after cuts, by each process from the same text."""
+    found = distiller("bert", schedule=FIVE_CUTS, max_steps=20, repair="least-squares", repair_interval=1)
+    stream = batches(found, "bert")
+    found.mender = Mender(found.student, found.config, [next(stream) for _ in range(4)])
+    history = [found.step(next(stream))[0] for _ in range(20)]
+    cuts = [step for step, _ in found.mender.history]
+    return history, cuts, found.student.plan.digest
+
+
 def blocks(dataset: Any, ranks: Ranks | None = None) -> list[list[Any]]:
     found = []
     for make in (packed_batches, sentence_batches):
@@ -54,7 +65,7 @@ def runs() -> dict[str, Any]:
     """Masked LM, features, and features part by part in several processes, which one runs at once."""
     parts = 1 if alone().count > 1 else None
     whole = {"bert": run("bert", 50), "encoder": run("encoder", 50)}
-    return {**whole, "parts": run("encoder", 20, parts), "masks": masks()}
+    return {**whole, "parts": run("encoder", 20, parts), "masks": masks(), "repaired": repaired()}
 
 
 def shares() -> list[list[Any]]:

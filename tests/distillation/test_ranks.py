@@ -60,7 +60,7 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     started = launch(tmp_path, runs, shares, disagreement, silence, death)
     one, batches = runs(), shares()
     two = returned(tmp_path, started)
-    for name in ("bert", "encoder", "parts", "masks"):
+    for name in ("bert", "encoder", "parts", "masks", "repaired"):
         they_follow_one(two["runs"], one, name)
     assert two["shares"] == [batches] * 2
     those_that_disagree_are_told_so(two["disagreement"])
