@@ -46,7 +46,7 @@ RATE = {"learning_rate": 2e-4}  # students of a few million parameters learn tas
 
 @click.command()
 @click.option(
-    "--short", is_flag=True, help="Few steps, one seed, few arms at the larger size, three tasks on part of their rows."
+    "--short", is_flag=True, help="Few steps, one seed, few arms at the larger size and on tasks, part of their rows."
 )
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), default=Path("out/paper"))
@@ -79,14 +79,16 @@ def main(
     small = {job.place for job in jobs if job.setting.target == smallest[job.setting.model]}
     if short:
         jobs = [job for job in jobs if job.place in small or job.arm in FEW]
-    scored = {job.place for job in jobs if tasks and _has_tasks(job.arm) and (not short or job.place in small)}
+    fewer = {job.place for job in jobs if job.place in small and job.arm in FEW}
+    scored = {job.place for job in jobs if tasks and _has_tasks(job.arm) and (not short or job.place in fewer)}
     asked = TASKS[:3] if short else TASKS
     wanted = {model: {task: _task_settings(task, model, short) for task in asked} for model in models}
     records = _done(jobs, workers, _one, wanted, scored)
     if tasks:
         places = [(output / f"teacher-{model}", _folder(model)) for model in models]
         records += _done(places, workers, _teacher, wanted, data)
-    cost = [rewriting_cost(setting, min(steps, 60)) for setting in settings if "homotopic" in names]
+    timed = [s for s in settings if "homotopic" in names and (not short or s.target == smallest[s.model])]
+    cost = [rewriting_cost(setting, min(steps, 60)) for setting in timed]
     text = report([record for record in records if record], cost, Machine.of_now(), output)
     atomic_write(output / "report.md", text)
     click.echo(text)
