@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import click
@@ -41,7 +40,7 @@ def written(outputs: Outputs) -> dict[str, Any]:
         "failures": dict(outputs.failures),
         "onnx": onnx and {"opset": onnx.opset, "rung": onnx.rung, "max_error": onnx.max_error},
         "hugging_face": hf and {"model_class": hf.model_class, "max_error": hf.max_error, "proved": hf.proved},
-        "latency": [asdict(row) for row in outputs.latency],
+        "latency": [row.to_data() for row in outputs.latency],
     }
 
 

@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fxprune.deploy.ort import PROVIDER, feeds, open_session
+from fxprune.deploy.latency_text import to_markdown, to_table
+from fxprune.deploy.ort import feeds, open_session, plain_line
+from fxprune.deploy.providers import CPU, find_provider
 from fxprune.errors import DeployError
 from fxprune.shapes import LENGTH, dynamic_shapes, resized
 
 if TYPE_CHECKING:
     from numpy import ndarray
     from onnxruntime import InferenceSession
-    from rich.table import Table
 
     Feeds = dict[str, ndarray]
+
+__all__ = ["LatencyRow", "cpu_name", "latency_table", "to_json", "to_markdown", "to_table"]
 
 _BLOCK = 5  # timed runs of one model before the next has its turn, after one that brings its weights back into cache
 _LEAST_ROUNDS = 3
@@ -47,6 +50,22 @@ class LatencyRow:
     onnxruntime: str
     cpu: str
     fxprune: str
+    p90_ms: float | None = None  # rows of older files have none
+
+    @property
+    def sequences_per_second(self) -> float:
+        """How many rows of a batch the median run answers in a second."""
+        return round(1000 * self.batch / self.p50_ms, 2)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """The same in positions; None if the model has no sequence."""
+        return None if self.length is None else round(1000 * self.batch * self.length / self.p50_ms, 1)
+
+    def to_data(self) -> dict[str, Any]:
+        """Return fields and rates, for JSON."""
+        rates = {"sequences_per_second": self.sequences_per_second, "tokens_per_second": self.tokens_per_second}
+        return {**asdict(self), **rates}
 
 
 def latency_table(
@@ -57,6 +76,7 @@ def latency_table(
     rounds: int = 20,
     seconds: float = 5.0,
     warmup: int = 3,
+    provider: str = CPU,
 ) -> list[LatencyRow]:
     """Measure `models` in turn at every shape of `grid`; that their outputs are right is to be checked before.
 
@@ -68,46 +88,60 @@ def latency_table(
         rounds: most rounds for one shape; in each, every model runs a few times in a row.
         seconds: most time for one shape and number of threads, all models together; three rounds are always run.
         warmup: runs of each model at each shape before the first round.
+        provider: of ONNX Runtime, by short or long name.
     Raises:
         DeployError: a model cannot run at one of the shapes.
+        UsageError: ONNX Runtime does not have this provider.
     """
+    full = find_provider(provider)
     rows: list[LatencyRow] = []
     for number in threads:
-        sessions = {name: open_session(path, number) for name, path in models.items()}
-        for batch, length in _cells(example_kwargs, grid):
-            inputs = {name: feeds(session, _full(example_kwargs, batch, length)) for name, session in sessions.items()}
-            _warm_up(sessions, inputs, warmup, batch, length)
-            times = _alternate(sessions, inputs, rounds, seconds)
-            rows += [_row(name, batch, length, number, warmup, taken) for name, taken in times.items()]
+        sessions = {name: open_session(path, number, full) for name, path in models.items()}
+        for batch, length in cells(example_kwargs, grid):
+            shape = Shape(batch=batch, length=length, threads=number, provider=full)
+            kwargs = full_inputs(example_kwargs, batch, length)
+            inputs = {name: feeds(session, kwargs) for name, session in sessions.items()}
+            rows += time_shape(sessions, inputs, shape, rounds, seconds, warmup)
     return rows
 
 
-def to_table(rows: Sequence[LatencyRow]) -> Table:
-    """Lay the rows out for reading, with the speed-up over the first model and its range by quartiles."""
-    from rich.table import Table
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Where a run is timed."""
 
-    table = Table(title=_caption(rows), title_justify="left")
-    for heading in ("model", "batch x length", "threads", "p50 ms", "p95 ms", "quartiles ms", "n", "speed-up"):
-        table.add_column(heading, justify="left" if heading == "model" else "right")
-    for row in rows:
-        shape = f"{row.batch} x {row.length}" if row.length else f"{row.batch}"
-        times = f"{row.p50_ms:.2f}", f"{row.p95_ms:.2f}", f"{row.p25_ms:.2f}-{row.p75_ms:.2f}"
-        table.add_row(row.model, shape, str(row.threads), *times, str(row.n), _speed_up(row, rows))
-    return table
+    batch: int
+    length: int | None
+    threads: int
+    provider: str
+
+
+def time_shape(
+    sessions: Mapping[str, InferenceSession],
+    inputs: Mapping[str, Feeds],
+    shape: Shape,
+    rounds: int,
+    seconds: float,
+    warmup: int,
+) -> list[LatencyRow]:
+    """Time loaded models in turn at one shape, on inputs that have it; the rest is as for `latency_table`."""
+    _warm_up(sessions, inputs, warmup, shape)
+    times = _alternate(sessions, inputs, rounds, seconds)
+    return [_row(name, shape, warmup, taken) for name, taken in times.items()]
 
 
 def to_json(rows: Sequence[LatencyRow]) -> str:
     """Return the rows as a JSON list of objects."""
-    return json.dumps([asdict(row) for row in rows], indent=2)
+    return json.dumps([row.to_data() for row in rows], indent=2)
 
 
-def _cells(example_kwargs: Mapping[str, Any], grid: Sequence[tuple[int, int]]) -> list[tuple[int, int | None]]:
+def cells(example_kwargs: Mapping[str, Any], grid: Sequence[tuple[int, int]]) -> list[tuple[int, int | None]]:
+    """Return the shapes of `grid`, each once; without a length if the inputs have none."""
     specs = dynamic_shapes(example_kwargs).values()
     has_length = any(dim.__name__ == LENGTH for spec in specs if isinstance(spec, dict) for dim in spec.values())
     return list(dict.fromkeys((batch, length if has_length else None) for batch, length in grid))
 
 
-def _full(example_kwargs: Mapping[str, Any], batch: int, length: int | None) -> dict[str, Any]:
+def full_inputs(example_kwargs: Mapping[str, Any], batch: int, length: int | None) -> dict[str, Any]:
     """Return inputs of this shape whose masks hide nothing: every position counts."""
     kwargs = resized(example_kwargs, batch, length or 1)
     return {name: torch.ones_like(value) if _is_mask(name, value) else value for name, value in kwargs.items()}
@@ -117,17 +151,15 @@ def _is_mask(name: str, value: object) -> bool:
     return "mask" in name and isinstance(value, torch.Tensor) and value.ndim == 2
 
 
-def _warm_up(
-    sessions: Mapping[str, InferenceSession], inputs: Mapping[str, Feeds], warmup: int, batch: int, length: int | None
-) -> None:
+def _warm_up(sessions: Mapping[str, InferenceSession], inputs: Mapping[str, Feeds], warmup: int, shape: Shape) -> None:
     for name, session in sessions.items():
         try:
             for _ in range(max(1, warmup)):
                 session.run(None, inputs[name])
         except Exception as err:  # ONNX Runtime derives its errors from Exception alone
             raise DeployError(
-                f"{name} cannot run at batch {batch}, length {length}",
-                cause=str(err).splitlines()[0][:200],
+                f"{name} cannot run at batch {shape.batch}, length {shape.length}",
+                cause=plain_line(err),
                 remedy="measure at shapes the model was made for",
             ) from err
 
@@ -153,41 +185,28 @@ def _timed(session: InferenceSession, inputs: Feeds) -> float:
     return perf_counter() - start
 
 
-def _row(name: str, batch: int, length: int | None, threads: int, warmup: int, seconds: list[float]) -> LatencyRow:
+def _row(name: str, shape: Shape, warmup: int, seconds: list[float]) -> LatencyRow:
     import numpy as np
 
-    p25, p50, p75, p95 = (round(float(ms), 4) for ms in np.percentile(np.array(seconds) * 1000, [25, 50, 75, 95]))
+    ms = np.percentile(np.array(seconds) * 1000, [25, 50, 75, 90, 95])
+    p25, p50, p75, p90, p95 = (round(float(value), 4) for value in ms)
     return LatencyRow(
         model=name,
-        batch=batch,
-        length=length,
-        threads=threads,
+        batch=shape.batch,
+        length=shape.length,
+        threads=shape.threads,
         p50_ms=p50,
+        p90_ms=p90,
         p95_ms=p95,
         p25_ms=p25,
         p75_ms=p75,
         n=len(seconds),
         warmup=max(1, warmup),
-        provider=PROVIDER,
+        provider=shape.provider,
         onnxruntime=version("onnxruntime"),
         cpu=cpu_name(),
         fxprune=version("fxprune"),
     )
-
-
-def _speed_up(row: LatencyRow, rows: Sequence[LatencyRow]) -> str:
-    same = [
-        other for other in rows if (other.batch, other.length, other.threads) == (row.batch, row.length, row.threads)
-    ]
-    base = same[0]
-    if row is base:
-        return ""
-    low, high = base.p25_ms / row.p75_ms, base.p75_ms / row.p25_ms
-    return f"{base.p50_ms / row.p50_ms:.2f}x ({low:.2f}-{high:.2f})"
-
-
-def _caption(rows: Sequence[LatencyRow]) -> str:
-    return f"latency, onnxruntime {rows[0].onnxruntime} {rows[0].provider}, {rows[0].cpu}" if rows else "latency"
 
 
 def cpu_name() -> str:

@@ -1,12 +1,16 @@
-"""Running ONNX files in ONNX Runtime on the CPU, and their parity with PyTorch."""
+"""Running ONNX files in ONNX Runtime, and their parity with PyTorch."""
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from fxprune.deploy.parity import input_tensors, output_tensors, worst_error
+from fxprune.deploy.providers import CPU, check_used, find_provider
+from fxprune.errors import FxpruneError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,25 +20,61 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from torch import Tensor, nn
 
-PROVIDER = "CPUExecutionProvider"
+PROVIDER = CPU
 
 
-def open_session(path: str | Path, threads: int = 0) -> InferenceSession:
-    """Load an ONNX file for the CPU.
+def open_session(path: str | Path, threads: int = 0, provider: str = CPU) -> InferenceSession:
+    """Load an ONNX file; what it raises if that fails is ONNX Runtime's own.
 
     Args:
         path: the file; external data lies beside it.
         threads: inside one operator, 0 = as many as cores. Operators run one after another, and idle threads sleep,
             so that sessions measured in turn do not take time from one another.
+        provider: where it runs, by short or long name; what it cannot run, the processor does.
+    Raises:
+        UsageError: ONNX Runtime does not have this provider, or it does not start.
     """
     import onnxruntime
 
+    chosen = find_provider(provider)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # a file that cannot run raises as well, and says so only once
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
+    session = onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys([chosen, CPU])))
+    check_used(session.get_providers(), chosen)
+    return session
+
+
+def read_session(path: str | Path, threads: int = 0, provider: str = CPU) -> InferenceSession:
+    """Load an ONNX file of unknown origin.
+
+    Raises:
+        SourceError: there is no such file, or none that this ONNX Runtime can run, such as one of a newer opset.
+        UsageError: as `open_session`.
+    """
+    import onnxruntime
+
+    if not os.path.isfile(path):
+        raise SourceError(f"there is no ONNX file {str(path)!r}", remedy="check the path, or `fxprune export` it")
+    try:
+        return open_session(path, threads, provider)
+    except FxpruneError:
+        raise
+    except Exception as error:  # ONNX Runtime derives its errors from Exception alone
+        raise SourceError(
+            f"{str(path)!r} is no ONNX file that runs here",
+            cause=f"onnxruntime {onnxruntime.__version__}: {plain_line(error)}",
+            remedy="export it again, for an opset this ONNX Runtime knows",
+        ) from error
+
+
+def plain_line(error: Exception) -> str:
+    """Return the first line of what ONNX Runtime says, without its codes and places in its own source."""
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0])
+    return re.sub(r"/\S+\.(?:cc|h):\d+ \S.*?\) ", "", text)[:200]
 
 
 def feeds(session: InferenceSession, kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -83,13 +83,13 @@ def test_models_take_turns_and_swap_their_order(monkeypatch):
 
 
 def test_inputs_are_not_padded():
-    kwargs = latency._full(KWARGS, 4, 9)
+    kwargs = latency.full_inputs(KWARGS, 4, 9)
     assert kwargs["input_ids"].shape == (4, 9)
     assert kwargs["attention_mask"].min() == 1
 
 
 def test_images_are_measured_by_batch_only():
-    assert latency._cells({"pixel_values": torch.rand(2, 3, 8, 8)}, ((1, 32), (1, 128), (8, 128))) == [
+    assert latency.cells({"pixel_values": torch.rand(2, 3, 8, 8)}, ((1, 32), (1, 128), (8, 128))) == [
         (1, None),
         (8, None),
     ]
