@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from fxprune.atomic import atomic_path
+from fxprune.deploy.archive import check_archive, safe_reading
 from fxprune.deploy.program import export_program, first_line
 from fxprune.deploy.records import forget_records, register_records
 from fxprune.errors import DeployError, SourceError
@@ -47,13 +48,14 @@ def load_program(path: str | os.PathLike[str]) -> ExportedProgram:
     """Return the stored program; outputs of classes that are not imported become dictionaries with attributes.
 
     Raises:
-        SourceError: there is no such file, or it is no exported program.
+        SourceError: there is no such file, it is no exported program, or reading it could run code.
     """
     if not Path(path).is_file():
         raise SourceError(f"there is no file {path}")
+    check_archive(Path(path))
     unknown = register_records(Path(path))
     try:
-        with quiet():
+        with quiet(), safe_reading():
             return torch.export.load(path)
     except Exception as err:  # a damaged archive raises whatever its first reader meets
         raise SourceError(f"{path} is no exported program", cause=first_line(err)) from err
