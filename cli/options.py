@@ -130,13 +130,28 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 
 
 def model(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Take the model as --model or as the first argument."""
+    """Take the model as --model or as the first argument, and how far it is trusted."""
 
     @functools.wraps(command)
     def run(*args: Any, model: str | None, model_argument: str | None, **options: Any) -> Any:
         return command(*args, model=one_model(model, model_argument), **options)
 
-    return model_option(click.argument("model_argument", metavar="[MODEL]", required=False)(run))
+    return model_option(click.argument("model_argument", metavar="[MODEL]", required=False)(trusted(run)))
+
+
+def trusted(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Take how far the files of models are trusted."""
+
+    @click.option("--allow-pickle", is_flag=True, help="Read the tensors, and nothing else, of pickled weights.")
+    @click.option("--trust-remote-code", is_flag=True, help="Run Python files that lie beside the weights.")
+    @functools.wraps(command)
+    def run(*args: Any, allow_pickle: bool, trust_remote_code: bool, **options: Any) -> Any:
+        from fxprune.trust import trusting
+
+        with trusting(pickles=allow_pickle, code=trust_remote_code):
+            return command(*args, **options)
+
+    return run
 
 
 def one_model(option: str | None, argument: str | None) -> str:

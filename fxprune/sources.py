@@ -10,6 +10,7 @@ from fxprune.classes import TASKS, auto_class, own_class, task_class
 from fxprune.errors import SourceError, UsageError, unknown_name
 from fxprune.examples import example_inputs
 from fxprune.hub import chain, first_line, is_hub_name, offline, offline_remedy, quiet
+from fxprune.trust import trust
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ def load_model(name: str, *, task: str | None = None) -> Source:
     location = _locate(name)
     local = Path(location).is_dir() or offline()
     config = _config(name, location, local)
-    model_class = task_class(name, config, TASKS[task]) if task else own_class(name, config)
+    model_class = task_class(name, config, TASKS[task]) if task else _class(name, location, config)
     _switch_off_cache(config)
     return _source(name, location, local, _weights(name, location, local, config, model_class))
 
@@ -79,7 +80,7 @@ def load_shell(name: str, *, weights: bool = True) -> Source:
     location = _locate(name, weights)
     local = Path(location).is_dir() or offline()
     config = _config(name, location, local)
-    model_class = own_class(name, config)
+    model_class = _class(name, location, config)
     _switch_off_cache(config)
     with quiet(), torch.device("meta"):
         model = model_class._from_config(config, dtype=torch.float32, attn_implementation=_attention(model_class))
@@ -134,10 +135,14 @@ def _check_folder(folder: Path, weights: bool) -> None:
         )
     if not weights or any(file.endswith(".safetensors") for file in files):
         return
-    if pickles := sorted(file for file in files if file.endswith(_PICKLES)):
+    pickles = sorted(file for file in files if file.endswith(_PICKLES))
+    if trust().pickles and any(file.endswith(".bin") for file in pickles):
+        return
+    if pickles:
         raise SourceError(
             f"the weights in '{folder}' are pickled ({pickles[0]}), and loading a pickle runs whatever code it holds",
-            remedy="convert them where you trust them: load the model and `save_pretrained` it (model.safetensors)",
+            remedy="convert them where you trust them: load the model and `save_pretrained` it (model.safetensors); "
+            "--allow-pickle reads the tensors of a pytorch_model.bin, and nothing else",
         )
     raise SourceError(f"folder '{folder}' has no weights", remedy="put model.safetensors beside config.json")
 
@@ -147,7 +152,7 @@ def _config(name: str, location: str, local: bool) -> Any:
 
     try:
         with quiet():
-            return AutoConfig.from_pretrained(location, local_files_only=local)
+            return AutoConfig.from_pretrained(location, local_files_only=local, trust_remote_code=trust().code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _explained(name, location, local, "config", error) from error
 
@@ -163,7 +168,8 @@ def _weights(name: str, location: str, local: bool, config: Any, model_class: An
                 config=config,
                 dtype=torch.float32,
                 attn_implementation=_attention(model_class),
-                use_safetensors=True,
+                use_safetensors=None if trust().pickles else True,
+                weights_only=True,
                 local_files_only=local,
                 output_loading_info=True,
             )
@@ -178,6 +184,19 @@ def _weights(name: str, location: str, local: bool, config: Any, model_class: An
     return model
 
 
+def _class(name: str, location: str, config: Any) -> Any:
+    """Return the class of a model, also one whose code lies beside its weights, where that is trusted."""
+    wanted = (config.architectures or [None])[0]
+    own = getattr(config, "auto_map", None) or {}
+    reference = next((path for path in own.values() if str(path).rpartition(".")[2] == wanted), None)
+    if reference is None or not trust().code:
+        return own_class(name, config)
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    with quiet():
+        return get_class_from_dynamic_module(reference, location)
+
+
 def _attention(model_class: Any) -> str:
     return "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
 
@@ -190,7 +209,7 @@ def _tokenizer(name: str, location: str, local: bool) -> Any | None:
         return None
     try:
         with quiet():
-            return AutoTokenizer.from_pretrained(location, local_files_only=local)
+            return AutoTokenizer.from_pretrained(location, local_files_only=local, trust_remote_code=trust().code)
     except Exception as error:  # tokenizers raises plain Exception for a file it cannot read
         if folder.is_dir():
             raise SourceError(
@@ -201,6 +220,11 @@ def _tokenizer(name: str, location: str, local: bool) -> Any | None:
 
 def _explained(name: str, location: str, local: bool, part: str, error: Exception) -> SourceError:
     """Say in one sentence why the `part` of a model could not be loaded."""
+    if "trust_remote_code" in str(error):
+        return SourceError(
+            f"model {name!r} brings Python code of its own, and nothing of it was run",
+            remedy="read that code; if you trust it, pass --trust-remote-code",
+        )
     if Path(location).is_dir():
         remedy = "give a folder written by `save_pretrained`, whole and unchanged"
         return SourceError(f"the {part} of model {name!r} cannot be read", cause=first_line(error), remedy=remedy)

@@ -79,17 +79,17 @@ def test_a_program_of_ours_is_read(stored: Path) -> None:
     assert load_pt2(stored)(input=torch.ones(3, 4)).shape == (3, 2)
 
 
-FUNCTIONS = [
+FUNCTIONS = (
     "torch.load",
     "torch.hub.load",
+    "torch._C._pickle_load_obj",
     "torch.ops.load_library",
     "torch.ops.aten.from_file.default",
+    "torch.ops.aten.add.__globals__",
     "_operator.call",
     "_operator.attrgetter",
-    "torch._C._pickle_load_obj",
-    "torch.ops.aten.add.__globals__",
     "math.__loader__",
-]
+)
 SIZES = (
     "Symbol('s0', positive=True, integer=True)",
     "Mul(Integer(4), FloorDiv(Symbol('s1'), Integer(2)))",
