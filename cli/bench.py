@@ -10,6 +10,7 @@ from fxprune.cli.errors import handled
 
 @click.command("bench", short_help="Time models and ONNX files side by side.")
 @click.argument("models", nargs=-1, required=True)
+@opt.trusted
 @opt.options(opt.grid, opt.threads, opt.as_json)
 @handled
 def command(

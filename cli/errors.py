@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from fxprune.errors import DeployError, DistillError, EvaluationError, FxpruneError, PassError, RuleError, VerifyError
+from fxprune.printable import printable
 
 CHECK_FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 # not of the user's making: a proof, an export, a training run or a pass that failed
@@ -53,7 +54,7 @@ def fail(error: FxpruneError, *, as_json: bool = False) -> NoReturn:
     """Say what went wrong on stderr (and as JSON on stdout, if asked) and exit."""
     kind = type(error).__name__
     if process_index():  # the first process tells all of it
-        click.echo(f"process {process_index()}: {kind}: {error.message}", err=True)
+        click.echo(printable(f"process {process_index()}: {kind}: {error.message}"), err=True)
         sys.exit(_code(error))
     click.echo(f"{kind}: {error}", err=True)
     if as_json:

@@ -85,9 +85,9 @@ def _show(result: Evaluation) -> None:
     from fxprune.cli import render
 
     rows = ", ".join(f"{count:,} {split}" for split, count in result.rows.items())
-    click.echo(f"{result.model} on {result.task}: {result.parameters:,} parameters, {rows} rows")
+    render.tell(f"{result.model} on {result.task}: {result.parameters:,} parameters, {rows} rows")
     if result.fresh:
-        click.echo(f"drawn anew for each seed: {', '.join(result.fresh)}")
+        render.tell(f"drawn anew for each seed: {', '.join(result.fresh)}")
     table = Table()
     for heading in ("metric", "median", "lowest", "highest", *(f"seed {run.seed}" for run in result.runs)):
         table.add_column(heading, justify="left" if heading == "metric" else "right")

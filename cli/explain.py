@@ -7,10 +7,12 @@ import click
 from fxprune.cli import options as opt
 from fxprune.cli.errors import handled
 from fxprune.errors import UsageError
+from fxprune.printable import printable
 
 
 @click.command("explain", short_help="Say what couples two axes, or what froze one.")
 @opt.model_option
+@opt.trusted
 @click.argument("names", nargs=-1, required=True, metavar="[MODEL] AXIS [AXIS]")
 @opt.options(opt.free_outputs, opt.as_json)
 @handled
@@ -33,4 +35,4 @@ def command(model: str | None, names: tuple[str, ...], free_outputs: bool, as_js
     traced = open_graph(opt.one_model(model, first)).traced
     groups = analyse(traced, free_outputs=feature_outputs(traced) if free_outputs else None)
     answer = groups.explain(*axes)
-    click.echo(json.dumps(answer.to_data(), indent=2) if as_json else str(answer))
+    click.echo(json.dumps(answer.to_data(), indent=2) if as_json else printable(str(answer)))

@@ -35,4 +35,4 @@ def command(model: str, output: Path, overwrite: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts))
     else:
-        click.echo(f"{done.path}  opset {done.opset} ({done.rung}), largest error {done.max_error:.1e}")
+        render.tell(f"{done.path}  opset {done.opset} ({done.rung}), largest error {done.max_error:.1e}")

@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from fxprune.api import capture, load
 from fxprune.cli import render
 from fxprune.deploy.bundle import GRAPH, origin_of
+from fxprune.deploy.external_data import check_external_data
 from fxprune.deploy.latency import LatencyRow, latency_table
 from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.ort import open_session
@@ -115,6 +116,7 @@ def time_models(names: Sequence[str], grid: Sequence[tuple[int, int]], threads: 
 
 
 def _session(name: str) -> InferenceSession:
+    check_external_data(Path(name))
     try:
         return open_session(name)
     except Exception as error:  # ONNX Runtime derives its errors from Exception alone

@@ -42,4 +42,4 @@ def command(model: str, graph_file: Path | None, overwrite: bool, free_outputs: 
     else:
         table, frozen = render.groups_table(traced, groups)
         render.out().print(table)
-        click.echo("\n".join(frozen))
+        render.tell("\n".join(frozen))

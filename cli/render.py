@@ -8,26 +8,54 @@ from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Any
 
-from rich.console import Console
+import click
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 
 from fxprune.allocation import Budget
 from fxprune.groups import Group, Groups
+from fxprune.printable import printable
 from fxprune.traced import Traced
 
-ERR = Console(stderr=True)
+
+class PlainConsole(Console):
+    """A console on which names from files move no cursor: see `printable`."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as the console it extends does."""
+        super().print(*(printable(each) if isinstance(each, str) else _Printable(each) for each in objects), **options)
+
+
+class _Printable:
+    """Anything that can be printed, its text made printable once it is laid out."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self.inner, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
+
+
+ERR = PlainConsole(stderr=True)
 _FILE_WIDTH = 120  # columns, where the result goes to a file or a pipe
 
 
-def out() -> Console:
+def out() -> PlainConsole:
     """Return the console of results."""
-    return Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    return PlainConsole(width=None if sys.stdout.isatty() else _FILE_WIDTH)
 
 
 def hush() -> None:
     """Tell nothing more on stderr: another process does."""
     ERR.quiet = True
+
+
+def tell(text: str, *, err: bool = False) -> None:
+    """Print a result."""
+    click.echo(printable(text), err=err)
 
 
 def say(text: str) -> None:

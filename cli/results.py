@@ -24,9 +24,9 @@ def report(facts: Mapping[str, Any], outputs: Outputs, rows: Iterable[Row], *, a
         if outputs.latency:
             render.out().print(to_table(list(outputs.latency)))
         render.out().print(render.comparison_table([*rows, *latency_rows(outputs.latency)]))
-        click.echo(f"results in {outputs.folder}")
+        render.tell(f"results in {outputs.folder}")
     for stage, reason in outputs.failures.items():
-        click.echo(f"{stage}: not written: {reason}", err=True)
+        render.tell(f"{stage}: not written: {reason}", err=True)
     if outputs.failures:
         raise SystemExit(CHECK_FAILED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fxprune.errors import SourceError
+from fxprune.trust import trust
 
 TASKS = {
     "masked-lm": "AutoModelForMaskedLM",
@@ -19,6 +20,18 @@ TASKS = {
 
 # a class may stand in several lists: a sequence-to-sequence model also in those of masked LM and of pre-training
 _LAST = ("AutoModel", "AutoModelForTextEncoding", "AutoModelForPreTraining")
+
+
+def class_of(name: str, location: str, config: Any) -> Any:
+    """Return the class of a model, also one whose code lies beside its weights, where that is trusted."""
+    wanted = (config.architectures or [None])[0]
+    own = getattr(config, "auto_map", None) or {}
+    reference = next((path for path in own.values() if str(path).rpartition(".")[2] == wanted), None)
+    if reference is None or not trust().code:
+        return own_class(name, config)
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    return get_class_from_dynamic_module(reference, location)
 
 
 def own_class(name: str, config: Any) -> Any:
@@ -67,3 +80,8 @@ def auto_class(model_class: type, config: Any) -> str:
     others = sorted(key for key in dir(transformers) if key.startswith("AutoModelFor"))
     order = [auto for auto in dict.fromkeys([*ranked, *others]) if auto not in _LAST]
     return next((auto for auto in (*order, *_LAST) if _mapped(config, auto) is model_class), model_class.__name__)
+
+
+def attention_of(model_class: Any) -> str:
+    """Return which kind of attention to load a class with: fused, where it has it."""
+    return "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from fxprune.printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -41,7 +43,7 @@ class FxpruneError(Exception):
     def __str__(self) -> str:
         fields = {"node": self.node, "module": self.module, "cause": self.cause, "remedy": self.remedy}
         lines = [f"  {name:<7} {value}" for name, value in fields.items() if value]
-        return "\n".join([self.message, *lines])
+        return printable("\n".join([self.message, *lines]))
 
 
 class UsageError(FxpruneError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fxprune.classes import TASKS, auto_class, own_class, task_class
+from fxprune.classes import TASKS, attention_of, auto_class, class_of, task_class
 from fxprune.errors import SourceError, UsageError, unknown_name
 from fxprune.examples import example_inputs
 from fxprune.hub import chain, first_line, is_hub_name, offline, offline_remedy, quiet
@@ -61,7 +61,8 @@ def load_model(name: str, *, task: str | None = None) -> Source:
     location = _locate(name)
     local = Path(location).is_dir() or offline()
     config = _config(name, location, local)
-    model_class = task_class(name, config, TASKS[task]) if task else _class(name, location, config)
+    with quiet():
+        model_class = task_class(name, config, TASKS[task]) if task else class_of(name, location, config)
     _switch_off_cache(config)
     return _source(name, location, local, _weights(name, location, local, config, model_class))
 
@@ -80,10 +81,10 @@ def load_shell(name: str, *, weights: bool = True) -> Source:
     location = _locate(name, weights)
     local = Path(location).is_dir() or offline()
     config = _config(name, location, local)
-    model_class = _class(name, location, config)
+    model_class = class_of(name, location, config)
     _switch_off_cache(config)
     with quiet(), torch.device("meta"):
-        model = model_class._from_config(config, dtype=torch.float32, attn_implementation=_attention(model_class))
+        model = model_class._from_config(config, dtype=torch.float32, attn_implementation=attention_of(model_class))
     return _source(name, location, local, model)
 
 
@@ -158,6 +159,8 @@ def _config(name: str, location: str, local: bool) -> Any:
 
 
 def _weights(name: str, location: str, local: bool, config: Any, model_class: Any) -> nn.Module:
+    from pickle import UnpicklingError
+
     import torch
     from safetensors import SafetensorError
 
@@ -167,13 +170,13 @@ def _weights(name: str, location: str, local: bool, config: Any, model_class: An
                 location,
                 config=config,
                 dtype=torch.float32,
-                attn_implementation=_attention(model_class),
+                attn_implementation=attention_of(model_class),
                 use_safetensors=None if trust().pickles else True,
                 weights_only=True,
                 local_files_only=local,
                 output_loading_info=True,
             )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError, UnpicklingError) as error:
         raise _explained(name, location, local, "weights", error) from error
     if missing := sorted(report["missing_keys"]):
         raise SourceError(
@@ -182,23 +185,6 @@ def _weights(name: str, location: str, local: bool, config: Any, model_class: An
             remedy="choose the task the weights were trained for; 'features' is the model without a head",
         )
     return model
-
-
-def _class(name: str, location: str, config: Any) -> Any:
-    """Return the class of a model, also one whose code lies beside its weights, where that is trusted."""
-    wanted = (config.architectures or [None])[0]
-    own = getattr(config, "auto_map", None) or {}
-    reference = next((path for path in own.values() if str(path).rpartition(".")[2] == wanted), None)
-    if reference is None or not trust().code:
-        return own_class(name, config)
-    from transformers.dynamic_module_utils import get_class_from_dynamic_module
-
-    with quiet():
-        return get_class_from_dynamic_module(reference, location)
-
-
-def _attention(model_class: Any) -> str:
-    return "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
 
 
 def _tokenizer(name: str, location: str, local: bool) -> Any | None:

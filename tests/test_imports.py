@@ -68,7 +68,7 @@ LAYERS = [
     {"axes", "calls"},
     {"rules"},
     {"sizes"},
-    {"errors", "atomic", "quiet"},
+    {"errors", "atomic", "quiet", "printable", "trust"},
 ]
 
 # inside a function, where the public API or a command reaches up to what it needs only now and then
