@@ -28,8 +28,10 @@ _ARITHMETIC = re.compile(
     r"|and_|or_|xor|not_|lshift|rshift)"
 )
 _TOUCHES_FILES = re.compile(r"torch\.ops\.\w+\.(from_file|save|load)\w*")
-_EXPRESSION = (ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.keyword, ast.Tuple, ast.UnaryOp)
-_EXPRESSION += (ast.BinOp, ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+_PARTS: tuple[type[ast.AST], ...] = (
+    *(ast.Expression, ast.Call, ast.Name, ast.Load, ast.Constant, ast.keyword, ast.Tuple, ast.UnaryOp, ast.BinOp),
+    *(ast.BoolOp, ast.Compare, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
+)
 _LONGEST = 20_000  # characters of one symbolic size
 _OBJECTS = ("custom_obj_", "opaque_obj_")
 
@@ -124,12 +126,9 @@ def is_arithmetic(text: str) -> bool:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
-    named = {node.args[0] for node in ast.walk(tree) if _is_symbol(node)}
-    return all(isinstance(node, _EXPRESSION) and _is_plain(node, node in named) for node in ast.walk(tree))
-
-
-def _is_symbol(node: ast.AST) -> Any:
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Symbol" and node.args
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    named = {call.args[0] for call in calls if ast.unparse(call.func) == "Symbol" and call.args}
+    return all(isinstance(node, _PARTS) and _is_plain(node, node in named) for node in ast.walk(tree))
 
 
 def _is_plain(node: ast.AST, names_a_symbol: bool) -> bool:

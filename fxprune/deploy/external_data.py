@@ -18,7 +18,8 @@ def check_external_data(path: Path) -> list[Path]:
     Raises:
         SourceError: it is no ONNX file, or names a file that is not there or lies outside its folder.
     """
-    folder, found = path.resolve().parent, {}
+    folder = path.resolve().parent
+    found: list[Path] = []
     for tensor in _tensors(_parsed(path)):
         if tensor.data_location != tensor.EXTERNAL:
             continue
@@ -34,8 +35,8 @@ def check_external_data(path: Path) -> list[Path]:
             raise SourceError(
                 f"the weights of {path} are not there: {place}", remedy="put them beside the file they belong to"
             )
-        found[file] = None
-    return list(found)
+        found.append(file)
+    return list(dict.fromkeys(found))
 
 
 def _parsed(path: Path) -> ModelProto:
