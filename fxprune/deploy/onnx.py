@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from fxprune.shapes import resized, second_shape
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from onnxruntime import InferenceSession
     from torch import Tensor, nn
     from torch.onnx import ONNXProgram
 
@@ -92,8 +93,38 @@ def export_onnx(
         DeployError: no rung agrees with PyTorch; lists each with its reason.
     """
     exported = export_program(module, example_kwargs)
+    runs = _runs(exported)
+    return write_onnx(
+        exported,
+        path,
+        outputs=tuple(runs[0][1]),
+        error=lambda session: max(worst_error(run(session, kwargs), want) for kwargs, want in runs),
+        dynamic_axes=dynamic_axes,
+        tolerance=tolerance,
+        ladder=ladder,
+    )
+
+
+def write_onnx(
+    exported: Exported,
+    path: str | os.PathLike[str],
+    *,
+    outputs: tuple[str, ...],
+    error: Callable[[InferenceSession], float],
+    dynamic_axes: Mapping[str, Mapping[int, str]] | None = None,
+    tolerance: float = 1e-4,
+    ladder: tuple[Rung, ...] = LADDER,
+) -> OnnxExport:
+    """Write an exported program by the first rung that runs and agrees; what is not said here is as in `export_onnx`.
+
+    Args:
+        exported: its keyword arguments give the inputs their names.
+        path: of the file.
+        outputs: their names, in order.
+        error: runs a file in all shapes it must hold in, and returns the largest relative error.
+    """
     rewrite_reversed(exported.program)
-    attempt = _Attempt(exported, Path(path), dynamic_axes or {}, tolerance)
+    attempt = _Attempt(exported, Path(path), outputs, dynamic_axes or {}, error, tolerance)
     attempt.path.parent.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}
     for rung in ladder:
@@ -112,14 +143,20 @@ class _Attempt:
     """One model and what its file must reproduce; `export` tries one rung."""
 
     def __init__(
-        self, exported: Exported, path: Path, names: Mapping[str, Mapping[int, str]], tolerance: float
+        self,
+        exported: Exported,
+        path: Path,
+        outputs: tuple[str, ...],
+        names: Mapping[str, Mapping[int, str]],
+        error: Callable[[InferenceSession], float],
+        tolerance: float,
     ) -> None:
         self.exported = exported
         self.path = path
+        self.outputs = outputs
         self.names = names
+        self.error = error
         self.tolerance = tolerance
-        self.runs = _runs(exported)
-        self.outputs = tuple(self.runs[0][1])
         self._converted: dict[Rung, ONNXProgram | Exception] = {}
 
     def converted(self, rung: Rung) -> ONNXProgram:
@@ -142,7 +179,9 @@ class _Attempt:
             program = _own(self.converted(rung), rung)
             inputs = tidy(program.model, self.exported.dims, self.names)
             _save(program, file)
-            error = _checked_error(file, self.runs, self.tolerance)
+            error = self.error(open_session(file))
+            if not error <= self.tolerance:
+                raise DeployError(f"outputs are {error:.1e} away from PyTorch, {self.tolerance:.0e} is allowed")
             return OnnxExport(
                 path=self.path,
                 files=_move(Path(temporary), self.path),
@@ -198,14 +237,6 @@ def _save(program: ONNXProgram, file: Path) -> None:
     weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values() if value.const_value)
     with quiet():
         program.save(file, external_data=weights > _PROTOBUF_LIMIT)
-
-
-def _checked_error(file: Path, runs: list[tuple[dict[str, Any], dict[str, Tensor]]], tolerance: float) -> float:
-    session = open_session(file)
-    error = max(worst_error(run(session, kwargs), want) for kwargs, want in runs)
-    if error > tolerance:
-        raise DeployError(f"outputs are {error:.1e} away from PyTorch, {tolerance:.0e} is allowed")
-    return error
 
 
 def _move(folder: Path, target: Path) -> tuple[Path, ...]:
