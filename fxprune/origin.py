@@ -13,11 +13,12 @@ from torch.utils._pytree import tree_map_only
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """The class and config of the dense model, and inputs it runs on."""
+    """The class and config of the dense model, inputs it runs on, and how it generates, if it does."""
 
     model_class: type[nn.Module]
     config: Any | None
     example_kwargs: Mapping[str, Any]
+    generation: Any | None = None
 
     @classmethod
     def of(cls, model: nn.Module, example_kwargs: Mapping[str, Any]) -> Origin:
@@ -26,4 +27,5 @@ class Origin:
             model_class=type(model),
             config=copy.deepcopy(getattr(model, "config", None)),
             example_kwargs=tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), dict(example_kwargs)),
+            generation=copy.deepcopy(getattr(model, "generation_config", None)),
         )

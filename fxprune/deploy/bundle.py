@@ -129,6 +129,7 @@ def write_hf(slim: Traced, folder: Path, *, tokenizer: Any = None) -> HfExport |
         tokenizer=tokenizer,
         classes=slim.meta.get("size_classes"),
         dims=dict(slim.provenance.dynamic) or None,
+        generation=origin.generation,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Set
 
     from torch import Tensor
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import GenerationConfig, PretrainedConfig, PreTrainedModel
 
     from fxprune.deploy.class_graph import Fit
     from fxprune.deploy.class_search import Runs
@@ -63,6 +64,7 @@ def save_hf(
     tolerance: float = 1e-4,
     classes: SizeClasses | None = None,
     dims: Dims | None = None,
+    generation: GenerationConfig | None = None,
 ) -> HfExport:
     """Write `folder` so that ``from_pretrained`` gives the slim model without fxprune; other files in it stay.
 
@@ -85,6 +87,7 @@ def save_hf(
         tolerance: largest difference allowed, relative to the largest output.
         classes: from `size_classes`, if already known.
         dims: the dimensions the slim model leaves free, if not those of `dynamic_shapes`.
+        generation: how the dense model generates: where texts end, what they must begin with.
     Raises:
         DeployError: no config has these shapes, or none of those that have them gives these outputs.
     """
@@ -96,6 +99,7 @@ def save_hf(
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".hf-") as temporary:
+        _generates_like(found.model, generation)
         _save(found.model, tokenizer, Path(temporary))
         error = _reloaded_error(model_cls, Path(temporary), found.model.device, runs, tolerance)
         files = move_files(Path(temporary), target)
@@ -118,6 +122,14 @@ def _runs(reference: Callable[[dict[str, Any]], Any], example_kwargs: Mapping[st
     inputs = [dict(example_kwargs), second_shape(example_kwargs, dims)]
     with torch.no_grad():
         return [(kwargs, output_tensors(reference(kwargs))) for kwargs in inputs]
+
+
+def _generates_like(model: PreTrainedModel, generation: GenerationConfig | None) -> None:
+    if generation is None:
+        return
+    with suppress(ValueError), quiet():  # the library loads settings that it refuses to save
+        generation.validate(strict=True)
+        model.generation_config = generation
 
 
 def _save(model: PreTrainedModel, tokenizer: Any, folder: Path) -> None:
