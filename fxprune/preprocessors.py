@@ -7,7 +7,7 @@ from typing import Any
 
 from fxprune.errors import SourceError
 from fxprune.hub import first_line, offline, quiet
-from fxprune.sources import Source, load_tokenizer
+from fxprune.sources import Source, find_tokenizer, load_tokenizer
 
 
 def load_preprocessor(source: Source) -> Any:
@@ -32,3 +32,15 @@ def load_preprocessor(source: Source) -> Any:
             cause=first_line(error),
             remedy="save it again, or leave preprocessor_config.json out",
         ) from error
+
+
+def folder_tokenizer(folder: Path) -> Any:
+    """Return the tokenizer that lies in `folder`, whatever else does.
+
+    Raises:
+        SourceError: there is none, or it cannot be read.
+    """
+    found = find_tokenizer(str(folder), str(folder), local=True)
+    if found is None:
+        raise SourceError(f"folder '{folder}' has no tokenizer", remedy="put the tokenizer of the model into it")
+    return found

@@ -94,7 +94,7 @@ def _source(name: str, location: str, local: bool, model: Any) -> Source:
         location=location,
         model=model.eval(),
         config=model.config,
-        tokenizer=_tokenizer(name, location, local),
+        tokenizer=find_tokenizer(name, location, local),
         auto_class=auto_class(type(model), model.config),
     )
 
@@ -187,7 +187,8 @@ def _weights(name: str, location: str, local: bool, config: Any, model_class: An
     return model
 
 
-def _tokenizer(name: str, location: str, local: bool) -> Any | None:
+def find_tokenizer(name: str, location: str, local: bool) -> Any | None:
+    """Return the tokenizer at a folder or hub name; None if it has none."""
     from transformers import AutoTokenizer
 
     folder = Path(location)

@@ -1,0 +1,1 @@
+"""Generation in ONNX Runtime: graphs with a key-value cache, and the loop that runs them."""
