@@ -10,6 +10,7 @@ import click
 
 from fxprune.cli import render
 from fxprune.cli.errors import CHECK_FAILED
+from fxprune.deploy.generation.stage import generation_facts
 from fxprune.deploy.latency import LatencyRow, to_table
 from fxprune.deploy.outputs import Outputs
 
@@ -34,11 +35,13 @@ def report(facts: Mapping[str, Any], outputs: Outputs, rows: Iterable[Row], *, a
 def written(outputs: Outputs) -> dict[str, Any]:
     """Return what was written, for machines."""
     onnx, hf = outputs.onnx, outputs.hf
+    made = outputs.generation
     return {
         "output": str(outputs.folder),
         "files": [str(path) for path in outputs.files],
         "failures": dict(outputs.failures),
         "onnx": onnx and {"opset": onnx.opset, "rung": onnx.rung, "max_error": onnx.max_error},
+        "generation": made and generation_facts(made),
         "hugging_face": hf and {"model_class": hf.model_class, "max_error": hf.max_error, "proved": hf.proved},
         "latency": [row.to_data() for row in outputs.latency],
     }
@@ -52,6 +55,9 @@ def size_rows(teacher: int, student: int, outputs: Outputs) -> list[Row]:
         dense = sizes.get("teacher")
         ratio = f"{dense / sizes['student']:.2f}x smaller" if dense else ""
         rows.append(("ONNX file", render.megabytes(dense), render.megabytes(sizes["student"]), ratio))
+    for name, graph in outputs.generation.graphs.items() if outputs.generation else ():
+        size = sum(file.stat().st_size for file in graph.files)
+        rows.append((f"onnx/{name}", "", render.megabytes(size), "generates: with a cache"))
     return rows
 
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from fxprune.atomic import atomic_write
 from fxprune.deploy.bundle import hf_facts, origin_of, write_graph, write_hf, write_plan
+from fxprune.deploy.generation.caches import remembers
 from fxprune.deploy.manifest import remove_old, write_manifest
 from fxprune.errors import FxpruneError, UsageError
 from fxprune.traced import Traced
 
 if TYPE_CHECKING:
+    from fxprune.deploy.generation.writing import GenerationExport
     from fxprune.deploy.hf import HfExport
     from fxprune.deploy.latency import LatencyRow
     from fxprune.deploy.onnx import OnnxExport
@@ -43,6 +45,7 @@ class Outputs:
         files: all that was written, in order.
         hf: the Hugging Face model; None if the model is of no such class, or no config expresses it (see `failures`).
         onnx: the ONNX file, with its error against PyTorch; None if it failed.
+        generation: the ONNX files with a key-value cache; None if the model does not generate with one.
         onnx_bytes: "teacher" and "student" -> size of the ONNX file.
         latency: teacher and student at every shape.
         failures: stage -> why it has no output.
@@ -52,6 +55,7 @@ class Outputs:
     files: tuple[Path, ...]
     hf: HfExport | None
     onnx: OnnxExport | None
+    generation: GenerationExport | None = None
     onnx_bytes: Mapping[str, int] = field(default_factory=dict)
     latency: tuple[LatencyRow, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
@@ -103,8 +107,9 @@ def write_outputs(
 ) -> Outputs:
     """Write a slim model in every form; a form that fails is reported, and the others are written all the same.
 
-    In this order: plan and certificate, Hugging Face model, .pt2, ONNX (checked in ONNX Runtime), latency of teacher
-    and student, and ``fxprune.json``, which lists it all and is kept up to date after each stage.
+    In this order: plan and certificate, Hugging Face model, .pt2, ONNX (checked in ONNX Runtime), ONNX with a cache if
+    the model generates, latency of teacher and student, and ``fxprune.json``, which lists it all and is kept up to date
+    after each stage.
 
     Args:
         slim: on the CPU, in evaluation mode.
@@ -125,6 +130,8 @@ def write_outputs(
     writer.stage("Hugging Face model", lambda: writer.hugging_face(tokenizer))
     writer.stage("graph (.pt2)", lambda: write_graph(slim, folder, writer.facts))
     writer.stage("ONNX", writer.onnx_file)
+    if remembers(origin_of(slim).model_class):
+        writer.stage("ONNX with a cache", writer.generating)
     if latency is not None and writer.onnx is not None:
         writer.stage("latency", lambda: writer.timed(teacher, latency))
     return writer.outputs()
@@ -139,6 +146,7 @@ class _Writer:
         self.failures: dict[str, str] = {}
         self.hf: HfExport | None = None
         self.onnx: OnnxExport | None = None
+        self.generation: GenerationExport | None = None
         self.onnx_bytes: dict[str, int] = {}
         self.latency: list[LatencyRow] = []
         self.facts["parameters"] = slim.num_parameters()
@@ -164,6 +172,13 @@ class _Writer:
         self.onnx_bytes["student"] = _size(self.onnx)
         self.facts["onnx"] = {"opset": self.onnx.opset, "rung": self.onnx.rung, "max_error": self.onnx.max_error}
         return self.onnx.files
+
+    def generating(self) -> Iterable[Path]:
+        from fxprune.deploy.generation.stage import generation_facts, write_generation
+
+        self.generation, reason = write_generation(self.hf, self.folder)
+        self.facts["generation"] = generation_facts(self.generation, reason)
+        return self.generation.files if self.generation else ()
 
     def timed(self, teacher: Traced | None, settings: LatencySettings) -> Iterable[Path]:
         """Time the student, beside the teacher's ONNX file, which is not kept."""
@@ -192,6 +207,7 @@ class _Writer:
             files=(*self.files, self.folder / "fxprune.json"),
             hf=self.hf,
             onnx=self.onnx,
+            generation=self.generation,
             onnx_bytes=self.onnx_bytes,
             latency=tuple(self.latency),
             failures=self.failures,

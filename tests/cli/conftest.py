@@ -94,6 +94,12 @@ def text(here: Path) -> str:
     return "text.txt"
 
 
+@pytest.fixture(scope="session")
+def words() -> Any:
+    """The tokenizer of all text models here."""
+    return tokenizer()
+
+
 def tokenizer() -> Any:
     import transformers
     from tokenizers import Tokenizer, models, pre_tokenizers

@@ -48,6 +48,10 @@ def test_an_encoder_decoder_learns_from_pairs(run, heads, here):
     columns = ("--text-column", "first", "--target-column", "second")
     told = distilled(run, heads / "translation", "--dataset", "pairs.jsonl", *columns)
     assert told["objective"] == "sequence to sequence"
+    assert {"onnx/encoder.onnx", "onnx/decoder.onnx"} <= {
+        Path(file).relative_to("out").as_posix() for file in told["files"]
+    }
+    assert told["generation"]["max_error"] <= 1e-4
     assert AutoModelForSeq2SeqLM.from_pretrained("out").num_parameters() == told["params"]["student"]
 
 
