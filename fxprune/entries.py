@@ -12,6 +12,7 @@ from torch import Tensor
 from fxprune.errors import PlanError
 
 Units = tuple[int, ...]
+_LARGEST = 2**24  # units of one group: what a plan says is allocated before a model is there to compare it with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +90,12 @@ def entries_from(data: Mapping[str, Mapping[str, Any]]) -> dict[str, Entry]:
 
 
 def _entry(data: Mapping[str, Any]) -> Entry:
-    under = data.get("under")
+    under, size = data.get("under"), _whole(data["size"])
+    if not 0 < size <= _LARGEST:
+        raise PlanError(f"group {str(data['name'])[:80]!r} has {size} units")
     return Entry(
         name=str(data["name"]),
-        size=_whole(data["size"]),
+        size=size,
         keep=tuple(map(_whole, data["keep"]))
         if under is None
         else tuple(tuple(map(_whole, row)) for row in data["keep"]),

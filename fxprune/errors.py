@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
@@ -96,6 +97,16 @@ class EvaluationError(FxpruneError):
 
 class DeployError(FxpruneError):
     """An output that could not be written or does not match the model."""
+
+
+def shortened(value: object, most: int = 80) -> str:
+    """Return what a value looks like, cut where it is long.
+
+    >>> shortened("a" * 100, 10)
+    "'aaaaaa..."
+    """
+    text = reprlib.repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 _MANY = 24  # names that still fit on a screen

@@ -132,9 +132,9 @@ class Plan:
             plan._layout()
         except PlanError:
             raise
-        except (ValueError, KeyError, TypeError, AttributeError, RuleError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, RuleError) as error:
             raise PlanError(
-                "the text is no plan", cause=f"{type(error).__name__}: {error}", remedy="pass a plan.json"
+                "the text is no plan", cause=f"{type(error).__name__}: {str(error)[:200]}", remedy="pass a plan.json"
             ) from error
         return plan
 

@@ -38,7 +38,7 @@ def test_what_is_given_goes_before_the_recipe() -> None:
         ("loss: 3", "loss is 3"),
         ("- 1", "holds no settings"),
         ("a: [", "cannot be read"),
-        ("target_ratio: 0.5\nmax_steps: many", "a setting of the wrong kind"),
+        ("target_ratio: 0.5\nmax_steps: many", "max_steps is .many."),
     ],
 )
 def test_a_recipe_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, said: str) -> None:

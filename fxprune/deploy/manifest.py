@@ -36,8 +36,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def remove_old(folder: Path, keep: Iterable[Path] = ()) -> None:
     """Delete the files an earlier run wrote down, besides `keep`; all others stay."""
     kept = {path.resolve() for path in keep}
-    for name in read_manifest(folder).get("files", ()):
-        path = (folder / str(name)).resolve()
+    names = read_manifest(folder).get("files")
+    for name in names if isinstance(names, list) else ():
+        if not isinstance(name, str) or "\0" in name:
+            continue
+        path = (folder / name).resolve()
         # a list that was edited by hand must not reach outside
         if path.is_relative_to(folder.resolve()) and path not in kept and path.is_file():
             path.unlink()
