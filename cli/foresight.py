@@ -18,6 +18,7 @@ from fxprune.groups import analyse
 from fxprune.sources import Source, example_inputs, load_shell
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
+from fxprune.wording import folded, short
 
 Free = Callable[[Traced, Any], frozenset[int] | None]  # (captured, tokenizer) -> outputs that may be cut, if known
 
@@ -71,8 +72,8 @@ def sizes(planned: Forecast) -> str:
     if planned.params is not None:
         parts.append(f"{planned.dense_params:,} -> {most}{planned.params:,} parameters")
     if planned.flops is not None and planned.dense_flops is not None:
-        after = render.short(planned.flops)
-        parts.append(f"{render.short(planned.dense_flops)} -> {most}{after} FLOPs at 1 x {planned.length}")
+        after = short(planned.flops)
+        parts.append(f"{short(planned.dense_flops)} -> {most}{after} FLOPs at 1 x {planned.length}")
     return ", ".join(parts)
 
 
@@ -94,5 +95,5 @@ def facts(planned: Forecast) -> dict[str, Any]:
 
 
 def _folded(widths: Mapping[str, tuple[int, int]]) -> list[tuple[str, int, int, str]]:
-    counted = Counter((render.folded(name), a, b) for name, (a, b) in widths.items())
+    counted = Counter((folded(name), a, b) for name, (a, b) in widths.items())
     return [(name, a, b, f" x {times}" if times > 1 else "") for (name, a, b), times in counted.items()]

@@ -15,9 +15,11 @@ from fxprune.cli.cuts import Cut
 from fxprune.cli.errors import process_index
 from fxprune.cli.foresight import foresee, say
 from fxprune.cli.graphs import open_model
+from fxprune.cli.lazy import command_line
 from fxprune.cli.metrics import Metrics
 from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_rows
 from fxprune.cli.snapshots import Family
+from fxprune.deploy.environment import run_facts
 from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
 from fxprune.distillation.calibration import calibration_inputs
 from fxprune.distillation.columns import check_dataset
@@ -37,6 +39,7 @@ from fxprune.groups import feature_outputs
 from fxprune.hub import offline
 from fxprune.plan import Plan
 from fxprune.preprocessors import load_preprocessor
+from fxprune.report.lineage import data_facts, teacher_facts
 from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
 
@@ -86,7 +89,7 @@ def distill_job(
     tokenizer = load_preprocessor(source)
     examples = example_inputs(source.model, tokenizer)
     examples = with_segments(examples, source.model, tokenizer, dataset, text_column)
-    job = {"command": "distill", "model": model, "dataset": dataset, "settings": asdict(config)}
+    job = {**_made_by("distill", model, dataset), "settings": asdict(config)}
     family = Family(to.folder, tokenizer, to.latency, job)
     ranks = Ranks.join(device, config.timeout)
     stopped: UnfinishedError | None = None
@@ -94,6 +97,7 @@ def distill_job(
 
         def on_start(start: StartReport) -> None:
             _say_start(start)
+            family.begin(start)
             metrics.begin()
 
         def on_step(step: StepReport) -> None:
@@ -193,8 +197,7 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         flops_of(teacher, analyse(teacher), cut.length), flops_of(slim, slim.meta["groups"], cut.length), cut.length
     )
     facts = {
-        "command": "prune",
-        "model": model,
+        **_made_by("prune", model, cut.dataset),
         "settings": settings,
         "params": {"teacher": dense, "student": left},
         "flops": flops,
@@ -209,6 +212,12 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         on_stage=_say_stage,
     )
     report(facts, outputs, [*size_rows(dense, left, outputs), *flop_rows(flops)], as_json=to.as_json)
+
+
+def _made_by(command: str, model: str, dataset: str | None) -> dict[str, Any]:
+    """Return what a run is made of, for ``fxprune.json``."""
+    named = {"command": command, "model": model, "dataset": dataset}
+    return {**named, "teacher": teacher_facts(model), "data": data_facts(dataset), "run": run_facts(command_line())}
 
 
 def _free_of_student(traced: Traced, tokenizer: Any, wanted: str) -> frozenset[int] | None:

@@ -9,6 +9,15 @@ from typing import Any
 
 import click
 
+WORDS = "fxprune.words"  # of the call, in the context's meta
+
+
+def command_line() -> list[str]:
+    """Return the words of the call that is running, with the name of the program; empty outside of one."""
+    context = click.get_current_context(silent=True)
+    words = None if context is None else context.meta.get(WORDS)
+    return [] if words is None else ["fxprune", *words]
+
 
 class LazyGroup(click.Group):
     """Finds each command in a module of its own.
@@ -20,6 +29,15 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, commands_in: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.commands_in = dict(commands_in)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Remember the words of the call before they are parsed."""
+        words = list(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[WORDS] = words
+        return context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in their order of use."""

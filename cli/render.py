@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Mapping
 from time import monotonic
@@ -18,6 +17,7 @@ from fxprune.allocation import Budget
 from fxprune.groups import Group, Groups
 from fxprune.printable import printable
 from fxprune.traced import Traced
+from fxprune.wording import folded
 
 
 class PlainConsole(Console):
@@ -125,15 +125,6 @@ def _held(rows: list[dict[str, Any]]) -> int:
     return sum(row["parameters"] for row in rows)
 
 
-def folded(name: str) -> str:
-    """``encoder.layer.3.dense`` is one of ``encoder.layer.*.dense``.
-
-    >>> folded("encoder.layer.3.dense#2")
-    'encoder.layer.*.dense'
-    """
-    return re.sub(r"(?<=\.)\d+(?=\.)", "*", re.sub(r"#\d+$", "", name))
-
-
 def comparison_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
     """Return teacher against student, one quantity a line: (quantity, teacher, student, ratio)."""
     table = Table(title="teacher against student")
@@ -143,29 +134,6 @@ def comparison_table(rows: Iterable[tuple[str, str, str, str]]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def short(count: int) -> str:
-    """Return a large number with three digits and its unit.
-
-    >>> short(22_345_678_901), short(1_300)
-    ('22.3G', '1.30k')
-    """
-    size, unit = next(
-        ((size, unit) for size, unit in ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k")) if count >= size),
-        (1, ""),
-    )
-    digits = max(0, 2 - len(str(count // size)) + 1) if unit else 0
-    return f"{count / size:.{digits}f}{unit}"
-
-
-def megabytes(size: int | None) -> str:
-    """Return a size in MB, or nothing if it is unknown.
-
-    >>> megabytes(12_500_000)
-    '12.5 MB'
-    """
-    return "" if size is None else f"{size / 1e6:,.1f} MB"
 
 
 class StepProgress:

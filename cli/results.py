@@ -13,6 +13,7 @@ from fxprune.cli.errors import CHECK_FAILED
 from fxprune.deploy.generation.stage import generation_facts
 from fxprune.deploy.latency import LatencyRow, to_table
 from fxprune.deploy.outputs import Outputs
+from fxprune.wording import megabytes, short
 
 Row = tuple[str, str, str, str]  # quantity, teacher, student, ratio
 
@@ -26,6 +27,8 @@ def report(facts: Mapping[str, Any], outputs: Outputs, rows: Iterable[Row], *, a
             render.out().print(to_table(list(outputs.latency)))
         render.out().print(render.comparison_table([*rows, *latency_rows(outputs.latency)]))
         render.tell(f"results in {outputs.folder}")
+    for reason in outputs.left:
+        render.tell(reason, err=True)
     for stage, reason in outputs.failures.items():
         render.tell(f"{stage}: not written: {reason}", err=True)
     if outputs.failures:
@@ -54,10 +57,10 @@ def size_rows(teacher: int, student: int, outputs: Outputs) -> list[Row]:
     if "student" in sizes:
         dense = sizes.get("teacher")
         ratio = f"{dense / sizes['student']:.2f}x smaller" if dense else ""
-        rows.append(("ONNX file", render.megabytes(dense), render.megabytes(sizes["student"]), ratio))
+        rows.append(("ONNX file", megabytes(dense), megabytes(sizes["student"]), ratio))
     for name, graph in outputs.generation.graphs.items() if outputs.generation else ():
         size = sum(file.stat().st_size for file in graph.files)
-        rows.append((f"onnx/{name}", "", render.megabytes(size), "generates: with a cache"))
+        rows.append((f"onnx/{name}", "", megabytes(size), "generates: with a cache"))
     return rows
 
 
@@ -72,7 +75,7 @@ def flop_rows(facts: Mapping[str, Any]) -> list[Row]:
     if not teacher or not student:
         return []
     title = f"FLOPs at {facts['batch']} x {facts['length']}"
-    return [(title, render.short(teacher), render.short(student), f"{teacher / student:.2f}x fewer")]
+    return [(title, short(teacher), short(student), f"{teacher / student:.2f}x fewer")]
 
 
 def loss_rows(objective: str, held_out: Mapping[str, Mapping[str, float]]) -> list[Row]:

@@ -12,9 +12,13 @@ from rich.table import Table
 
 from fxprune.atomic import atomic_path
 from fxprune.cli import render
+from fxprune.deploy.manifest import NAME, read_manifest, remove_old, write_manifest
 from fxprune.deploy.outputs import LatencySettings, Outputs, write_outputs
 from fxprune.distillation.report import Snapshot
+from fxprune.distillation.run import StartReport
 from fxprune.distillation.waypoints import folder_name
+from fxprune.report.making import PAGES
+from fxprune.report.writing import write_report
 
 Row = tuple[int, int, Mapping[str, float]]  # step, parameters, losses on held-out text
 
@@ -28,6 +32,7 @@ class Family:
         tokenizer: saved beside each model.
         latency: where each is timed; None: not at all.
         facts: of the run.
+        teacher_params: of the dense model.
         rows: what was written, by name of the size; the models themselves are not kept.
         failures: size and form -> why it could not be written.
     """
@@ -36,8 +41,14 @@ class Family:
     tokenizer: Any
     latency: LatencySettings | None
     facts: Mapping[str, Any]
+    teacher_params: int = 0
     rows: dict[str, Row] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+
+    def begin(self, start: StartReport) -> None:
+        """Learn what the run found out of its teacher."""
+        self.facts = {**self.facts, "objective": start.objective}
+        self.teacher_params = start.teacher_params
 
     def write(self, snapshot: Snapshot) -> None:
         """Write one size in every form."""
@@ -47,18 +58,36 @@ class Family:
             self.folder / snapshot.name,
             tokenizer=self.tokenizer,
             latency=self.latency,
-            facts={**self.facts, "snapshot": snapshot.name, "step": snapshot.step, "losses": snapshot.held_out},
+            facts={
+                **self.facts,
+                "params": {"teacher": self.teacher_params, "student": snapshot.params},
+                "snapshot": snapshot.name,
+                "step": snapshot.step,
+                "losses": snapshot.held_out,
+            },
         )
         self.rows[snapshot.name] = (snapshot.step, snapshot.params, snapshot.held_out["student"])
         self.failures |= {f"{snapshot.name}, {stage}": reason for stage, reason in outputs.failures.items()}
 
     def finish(self, sizes: tuple[int | str, ...], final: Outputs) -> None:
-        """Copy the result to the folder of its size, if that was asked for too."""
+        """Copy the result to the folder of its size, if that was asked for too, and make the report of them all."""
         for name in map(folder_name, sizes):
             if name not in self.rows:
-                for file in final.files:
-                    with atomic_path(self.folder / name / file.relative_to(final.folder)) as copy:
-                        shutil.copyfile(file, copy)
+                self._copy(final, self.folder / name)
+        if sizes:
+            write_report(self.folder)
+
+    def _copy(self, final: Outputs, folder: Path) -> None:
+        remove_old(folder)
+        copies = []
+        for file in final.files:
+            if file.name not in (*PAGES, NAME):
+                copies.append(folder / file.relative_to(final.folder))
+                with atomic_path(copies[-1]) as copy:
+                    shutil.copyfile(file, copy)
+        facts = {name: fact for name, fact in read_manifest(final.folder).items() if name != "snapshots"}
+        write_manifest(folder, copies, facts)
+        write_report(folder)
 
     def table(self) -> Table:
         """Return sizes and losses of all snapshots."""

@@ -17,7 +17,7 @@ PACKAGES = {"fxprune": "fxprune", "passes": "fxprune.passes", "cli": "fxprune.cl
 LAYERS = [
     {"cli"},
     {"evaluation"},
-    {"deploy", "distillation", "demo", "recipes"},
+    {"deploy", "distillation", "demo", "recipes", "report"},
     {"api", "planning"},
     {"student", "certificate", "origin", "sources", "preprocessors", "examples", "classes", "hub", "schedule"},
     {"passes", "verify"},
@@ -68,7 +68,7 @@ LAYERS = [
     {"axes", "calls"},
     {"rules"},
     {"sizes"},
-    {"errors", "atomic", "quiet", "printable", "trust"},
+    {"errors", "atomic", "quiet", "printable", "trust", "wording"},
 ]
 
 # inside a function, where the public API or a command reaches up to what it needs only now and then

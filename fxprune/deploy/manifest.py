@@ -33,6 +33,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) and data.get("format") == FORMAT else {}
 
 
+def add_files(folder: Path, files: Iterable[Path]) -> None:
+    """Add files to the list of ours; all else in it stays."""
+    data = read_manifest(folder)
+    names = {file.relative_to(folder).as_posix() for file in files}
+    if data and not names <= set(data.get("files", ())):
+        data["files"] = sorted({*map(str, data.get("files", ())), *names})
+        atomic_write(folder / NAME, json.dumps(data, indent=2) + "\n")
+
+
 def remove_old(folder: Path, keep: Iterable[Path] = ()) -> None:
     """Delete the files an earlier run wrote down, besides `keep`; all others stay."""
     kept = {path.resolve() for path in keep}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fxprune.atomic import atomic_write
 from fxprune.deploy.bundle import hf_facts, origin_of, write_graph, write_hf, write_plan
+from fxprune.deploy.description import describe, longest
 from fxprune.deploy.generation.caches import remembers
 from fxprune.deploy.manifest import remove_old, write_manifest
 from fxprune.errors import FxpruneError, UsageError
@@ -49,6 +50,7 @@ class Outputs:
         onnx_bytes: "teacher" and "student" -> size of the ONNX file.
         latency: teacher and student at every shape.
         failures: stage -> why it has no output.
+        left: files of others that stand in the place of ours, and stay.
     """
 
     folder: Path
@@ -59,6 +61,7 @@ class Outputs:
     onnx_bytes: Mapping[str, int] = field(default_factory=dict)
     latency: tuple[LatencyRow, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
+    left: tuple[str, ...] = ()
 
 
 def check_output(folder: Path, overwrite: bool, *, source: str | None = None) -> None:
@@ -108,8 +111,8 @@ def write_outputs(
     """Write a slim model in every form; a form that fails is reported, and the others are written all the same.
 
     In this order: plan and certificate, Hugging Face model, .pt2, ONNX (checked in ONNX Runtime), ONNX with a cache if
-    the model generates, latency of teacher and student, and ``fxprune.json``, which lists it all and is kept up to date
-    after each stage.
+    the model generates, latency of teacher and student, report and model card, and ``fxprune.json``, which lists it all
+    and is kept up to date after each stage.
 
     Args:
         slim: on the CPU, in evaluation mode.
@@ -126,6 +129,7 @@ def write_outputs(
     remove_old(folder, keep=already)
     writer = _Writer(slim, folder, dict(facts or {}), on_stage or (lambda stage: None))
     writer.files += already
+    writer.facts |= describe(slim, tokenizer)
     writer.stage("plan", lambda: write_plan(slim, folder))
     writer.stage("Hugging Face model", lambda: writer.hugging_face(tokenizer))
     writer.stage("graph (.pt2)", lambda: write_graph(slim, folder, writer.facts))
@@ -134,6 +138,7 @@ def write_outputs(
         writer.stage("ONNX with a cache", writer.generating)
     if latency is not None and writer.onnx is not None:
         writer.stage("latency", lambda: writer.timed(teacher, latency))
+    writer.stage("report", writer.report)
     return writer.outputs()
 
 
@@ -149,6 +154,7 @@ class _Writer:
         self.generation: GenerationExport | None = None
         self.onnx_bytes: dict[str, int] = {}
         self.latency: list[LatencyRow] = []
+        self.left: tuple[str, ...] = ()
         self.facts["parameters"] = slim.num_parameters()
 
     def stage(self, name: str, write: Callable[[], Iterable[Path]]) -> None:
@@ -170,6 +176,7 @@ class _Writer:
 
         self.onnx = export_onnx(self.slim, origin_of(self.slim).example_kwargs, self.folder / ONNX)
         self.onnx_bytes["student"] = _size(self.onnx)
+        self.facts["onnx_bytes"] = self.onnx_bytes
         self.facts["onnx"] = {"opset": self.onnx.opset, "rung": self.onnx.rung, "max_error": self.onnx.max_error}
         return self.onnx.files
 
@@ -192,6 +199,7 @@ class _Writer:
                 self.on_stage("ONNX of the teacher, for its latency")
                 dense = export_onnx(teacher, examples, Path(temporary) / "teacher.onnx")
                 self.onnx_bytes = {"teacher": _size(dense), **self.onnx_bytes}
+                self.facts["onnx_bytes"] = self.onnx_bytes
                 models = {"teacher": dense.path, **models}
                 self.on_stage("latency of both")
             grid = within(settings.grid, self.slim)
@@ -200,6 +208,14 @@ class _Writer:
             )
         atomic_write(self.folder / LATENCY, to_json(self.latency) + "\n")
         return [self.folder / LATENCY]
+
+    def report(self) -> Iterable[Path]:
+        """Write page and card; they are made of the files that are written by now."""
+        from fxprune.report.writing import write_report
+
+        written = write_report(self.folder)
+        self.left = written.left
+        return written.files
 
     def outputs(self) -> Outputs:
         return Outputs(
@@ -211,6 +227,7 @@ class _Writer:
             onnx_bytes=self.onnx_bytes,
             latency=tuple(self.latency),
             failures=self.failures,
+            left=self.left,
         )
 
 
@@ -220,7 +237,5 @@ def _size(export: OnnxExport) -> int:
 
 def within(grid: Iterable[tuple[int, int]], slim: Traced) -> list[tuple[int, int]]:
     """Shorten lengths to what the model takes, such as the rows of its position table."""
-    specs = [spec for spec in slim.provenance.dynamic.values() if isinstance(spec, dict)]
-    bounds = [getattr(dim, "max", None) for spec in specs for axis, dim in spec.items() if axis == 1]
-    longest = min((bound for bound in bounds if isinstance(bound, int)), default=None)
-    return list(dict.fromkeys((batch, length if longest is None else min(length, longest)) for batch, length in grid))
+    most = longest(slim)
+    return list(dict.fromkeys((batch, length if most is None else min(length, most)) for batch, length in grid))

@@ -12,13 +12,14 @@ import transformers
 from click.testing import CliRunner
 
 import fxprune
-from fxprune.cli import main, render
+from fxprune.cli import main
 from fxprune.cli.drawing import to_svg
 from fxprune.cli.graphs import common_inputs
 from fxprune.cli.results import latency_rows, loss_rows
 from fxprune.deploy import hf
 from fxprune.deploy.latency import LatencyRow
 from fxprune.errors import DeployError, DistillError, UsageError
+from fxprune.wording import megabytes
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 FILES |= {"plan.json", "student.pt2", "onnx/model.onnx", "fxprune.json"}
@@ -219,7 +220,7 @@ def test_the_drawing_does_not_depend_on_the_number_of_layers(tmp_path):
 
 
 def test_bytes_are_printed_in_megabytes_or_not_at_all():
-    assert (render.megabytes(12_500_000), render.megabytes(None)) == ("12.5 MB", "")
+    assert (megabytes(12_500_000), megabytes(None)) == ("12.5 MB", "")
 
 
 # ---------------------------------------------------------------------- repair

@@ -17,8 +17,8 @@ from fxprune.deploy.outputs import LatencySettings, begin_outputs, check_output,
 from fxprune.errors import DeployError, UsageError
 from fxprune.traced import Provenance
 
-ALL = ["config.json", "latency.json", "metrics.jsonl", "model.safetensors", "onnx/model.onnx", "plan.json"]
-ALL += ["student.pt2"]
+ALL = ["README.md", "config.json", "latency.json", "metrics.jsonl", "model.safetensors", "onnx/model.onnx", "plan.json"]
+ALL += ["report.html", "student.pt2"]
 QUICK = LatencySettings(grid=((1, 8),), rounds=1, seconds=0.1)
 
 
@@ -89,7 +89,7 @@ def test_a_form_that_fails_costs_only_itself(slim_bert, tmp_path, monkeypatch):
     outputs = write_outputs(slim_bert[0], tmp_path, latency=QUICK)
     assert (outputs.hf, outputs.onnx, outputs.latency) == (None, None, ())
     assert list(outputs.failures) == ["Hugging Face model", "ONNX"]
-    assert files(tmp_path) == ["fxprune.json", "plan.json", "student.pt2"]
+    assert files(tmp_path) == ["README.md", "fxprune.json", "plan.json", "report.html", "student.pt2"]
     assert isinstance(read_manifest(tmp_path)["failures"], Mapping)
 
 
@@ -101,6 +101,17 @@ def test_the_files_of_an_earlier_run_go_and_all_others_stay(slim_bert, tmp_path,
     write_outputs(slim_bert[0], tmp_path)
     assert "latency.json" not in files(tmp_path)
     assert (tmp_path / "notes.txt").read_text() == "old"
+
+
+def test_a_card_of_someone_else_stays_and_is_told(slim_bert, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx, "export_onnx", lambda *_, **__: (_ for _ in ()).throw(DeployError("not today")))
+    (tmp_path / "README.md").write_text("mine")
+    for _ in range(2):
+        outputs = write_outputs(slim_bert[0], tmp_path)
+        assert (tmp_path / "README.md").read_text() == "mine"
+        assert outputs.left == (f"{tmp_path / 'README.md'} is not of a run, and stays as it is",)
+        assert "report.html" in read_manifest(tmp_path)["files"]
+        assert "README.md" not in read_manifest(tmp_path)["files"]
 
 
 def test_lengths_a_model_cannot_take_are_shortened():

@@ -1,0 +1,131 @@
+"""Latency, the ONNX graph behind it, and what each cut bought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fxprune.report.bars import Timing, draw_timings
+from fxprune.report.cleaning import listed, mapping, number, text, whole
+from fxprune.report.headline import medians, shapes
+from fxprune.report.numbers import count, error, milliseconds
+from fxprune.report.parts import Chart, Charts, Details, Items, Part, Prose, Section, Table
+from fxprune.report.reading import Results
+
+_LEGEND = (("teacher", "teacher"), ("student", "student"), ("line whisker", "from quartile to quartile"))
+_COUNTS = {"batch", "length", "threads", "n", "warmup"}
+_ALIKE = ("provider", "onnxruntime", "cpu", "fxprune")  # told once, above the table
+
+
+def latency(results: Results) -> list[Section]:
+    """Return the section of the measured latencies, or of why there are none."""
+    by_shape = shapes(results)
+    if not by_shape:
+        reason = results.part("failures").get("latency")
+        said = f"It could not be measured: {text(reason)}" if reason else "It was not measured."
+        return [Section(key="latency", title="Latency", parts=[Prose(text=said)])] if results.has_model else []
+    charts = [_chart(shape, rows) for shape, rows in by_shape.items()]
+    parts: list[Part] = [Prose(text=_measured_by(results.latency)), Charts(charts=charts, legend=_LEGEND)]
+    parts.append(Details(summary="all numbers", parts=[_numbers(results.latency)]))
+    return [Section(key="latency", title="Latency", parts=parts)]
+
+
+def _chart(shape: str, rows: Sequence[Mapping[str, Any]]) -> Chart:
+    ms = medians(list(rows))
+    base = ms.get("teacher")
+    timings = []
+    for row in rows:
+        model, p50 = text(row.get("model")), number(row.get("p50_ms")) or 0.0
+        note = f", {base / p50:.2f}x" if base and p50 and model != "teacher" else ""
+        quartiles = number(row.get("p25_ms")), number(row.get("p75_ms"))
+        timings.append(Timing(model=model, p50=p50, p25=quartiles[0], p75=quartiles[1], note=note))
+    said = ", ".join(f"{timing.model} {milliseconds(timing.p50)}" for timing in timings)
+    return Chart(title=shape, drawing=draw_timings(f"latency at {shape}: {said}", timings))
+
+
+def _measured_by(rows: Sequence[Mapping[str, Any]]) -> str:
+    told = {name: ", ".join(dict.fromkeys(text(row[name]) for row in rows if row.get(name))) for name in _ALIKE}
+    runtime = f"ONNX Runtime {told['onnxruntime']}".strip()
+    return ", ".join(part for part in (f"Medians of {runtime}", told["provider"], told["cpu"]) if part) + (
+        "; batch x length, models run in turn."
+    )
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> Table:
+    columns = [name for name in dict.fromkeys(name for row in rows for name in row) if name not in _ALIKE]
+    return Table(
+        caption="Every row that was measured; times in milliseconds",
+        columns=[name.replace("_ms", " ms").replace("_", " ") for name in columns],
+        rows=[[_cell(name, row.get(name)) for name in columns] for row in rows],
+    )
+
+
+def _cell(name: str, value: Any) -> str:
+    found = number(value)
+    if found is None:
+        return text(value)
+    return count(found) if name in _COUNTS else f"{found:,.2f}"
+
+
+def onnx_graph(results: Results) -> list[Section]:
+    """Return the section of the ONNX file: how it was exported, and its fused ops beside the teacher's."""
+    student, teacher = results.part("onnx"), results.part("onnx_teacher")
+    if not student:
+        return []
+    parts: list[Part] = [Prose(text=_exported(student))]
+    if rows := _fused(teacher, student):
+        columns = ("", "teacher", "student")
+        parts.append(Table(caption="Nodes and fused ops of the ONNX graphs", columns=columns, rows=rows))
+    if lost := listed(results.facts.get("lost_fusions")):
+        parts += [Prose(text="Fusions that the cut lost:"), Items(rows=[_line(item) for item in lost])]
+    return [Section(key="onnx", title="ONNX graph", parts=parts)]
+
+
+def _exported(student: Mapping[str, Any]) -> str:
+    opset = f"opset {whole(student.get('opset')) or '?'}"
+    words = [opset.capitalize()]
+    words += [f"exported as: {rung}"] if (rung := text(student.get("rung"))) not in ("", opset) else []
+    if (worst := number(student.get("max_error"))) is not None:
+        words.append(f"largest error against PyTorch {error(worst)} of the largest value of an output")
+    return ", ".join(words) + "."
+
+
+def _fused(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return counts of both models: of nodes, then of each fused op."""
+    both = (teacher, student)
+    nodes = [count(number(facts.get("nodes"))) for facts in both]
+    rows = [("nodes", nodes[0], nodes[1])] if any(nodes) else []
+    ops = dict.fromkeys(op for facts in both for op in mapping(facts.get("fused")))
+    for op in ops:
+        counts = [count(number(mapping(facts.get("fused")).get(op))) for facts in both]
+        rows.append((text(op), counts[0], counts[1]))
+    return rows
+
+
+def cuts(results: Results) -> list[Section]:
+    """Return the section of what each cut bought, where widths were chosen by measured latency."""
+    target, bought = results.part("latency_target"), listed(results.facts.get("cuts"))
+    rows = [mapping(row) for row in bought if isinstance(row, Mapping)]
+    parts: list[Part] = []
+    if target:
+        told = [(text(name.replace("_", " ")), _plain(value)) for name, value in target.items()]
+        parts.append(Table(caption="Target and result", columns=("", ""), rows=told, words=frozenset({0, 1})))
+    if rows:
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        cells = [[_plain(row.get(name)) for name in columns] for row in rows]
+        titles = [name.replace("_", " ") for name in columns]
+        parts.append(Table(caption="What each cut bought", columns=titles, rows=cells))
+    return [Section(key="cuts", title="Cuts by latency", parts=parts)] if parts else []
+
+
+def _plain(value: Any) -> str:
+    found = number(value)
+    if found is not None:
+        return count(found) if found == int(found) else f"{found:,.3f}"
+    return _line(value)
+
+
+def _line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{text(name)} {_plain(item)}" for name, item in value.items())
+    return ", ".join(_plain(item) for item in value) if isinstance(value, list) else text(value)

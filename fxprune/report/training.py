@@ -1,0 +1,91 @@
+"""The run step by step: size, discrepancy to the teacher and every loss, with its cuts marked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from fxprune.report.cleaning import listed, mapping, number, whole
+from fxprune.report.curves import Curve, Jump, Point, draw
+from fxprune.report.numbers import count, seconds
+from fxprune.report.parts import Chart, Charts, Part, Prose, Section
+from fxprune.report.reading import Results
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+Found: TypeAlias = tuple[str, list[Point], list[Jump], str]  # title, points, jumps, style
+_TITLES = {
+    "total": "loss of training, all terms weighted",
+    "task": "task loss (nats; of a regression its square)",
+    "kl": "KL to the teacher's predictions (nats)",
+    "hidden": "features (relative squared error)",
+    "embedding": "embeddings (relative squared error)",
+    "attention": "attention",
+}
+_LEGEND = (
+    ("line student", "value (of noisy ones the running median)"),
+    ("line faint", "each step"),
+    ("line cut", "cut"),
+)
+
+
+def training(results: Results) -> list[Section]:
+    """Return the section of the metrics; none for a run without steps."""
+    rows = results.steps
+    if not rows:
+        return []
+    steps = max(whole(rows[-1].get("steps")) or 0, int(number(rows[-1].get("step")) or 0))
+    cuts = [int(row["step"]) for row in rows if row.get("cut") is True]
+    charts = [_chart(*found, steps=steps, cuts=cuts) for found in _curves(rows)]
+    parts: list[Part] = [Prose(text=_told(results, steps, cuts)), Charts(charts=charts, legend=_LEGEND)]
+    return [Section(key="training", title="Training", parts=parts)]
+
+
+def _told(results: Results, steps: int, cuts: list[int]) -> str:
+    rows = results.steps
+    ran = f"{count(len(rows))} of {count(steps)} steps" if len(rows) < steps else f"{count(steps)} steps"
+    went = f"{len(cuts):,} cuts between steps {cuts[0]:,} and {cuts[-1]:,}" if len(cuts) > 1 else f"{len(cuts)} cut"
+    repaired = sum(row.get("repaired") is not None for row in rows)
+    words = [ran, went, *([f"{repaired:,} repairs"] if repaired else [])]
+    if (taken := number(results.facts.get("seconds"))) is not None:
+        words.append(f"{seconds(taken)} of wall-clock")
+    return ", ".join(words) + "."
+
+
+def _curves(rows: Rows) -> list[Found]:
+    """Return title, points, jumps and style of every chart that has points."""
+    size = [(row["step"], found) for row in rows if (found := number(row.get("params"))) is not None]
+    apart = [(row["step"], found) for row in rows if (found := number(row.get("discrepancy"))) is not None]
+    found: list[Found] = [
+        ("parameters", size, [], "stairs"),
+        ("discrepancy to the teacher on held-out data; vertical: a cut, before and after", apart, _jumps(rows), ""),
+    ]
+    names = dict.fromkeys(name for row in rows for name in mapping(row.get("losses")))
+    for name in names:
+        values = [(row["step"], number(mapping(row.get("losses")).get(name))) for row in rows]
+        points = [(step, value) for step, value in values if value is not None]
+        if any(value for _, value in points):
+            found.append((_TITLES.get(name, name), points, [], "noisy"))
+    return [one for one in found if one[1]]
+
+
+def _jumps(rows: Rows) -> list[Jump]:
+    found = []
+    for row in rows:
+        ends = [number(value) for value in listed(row.get("jump"))]
+        if len(ends) == 2 and ends[0] is not None and ends[1] is not None:
+            found.append((row["step"], ends[0], ends[1]))
+    return found
+
+
+def _chart(title: str, points: list[Point], jumps: list[Jump], style: str, *, steps: int, cuts: list[int]) -> Chart:
+    last = f", {points[-1][1]:.4g} at step {points[-1][0]:,.0f}"
+    curve = Curve(
+        title=f"{title} over {steps:,} steps{last}",
+        points=points,
+        steps=steps,
+        cuts=cuts,
+        jumps=jumps,
+        noisy=style == "noisy",
+        stairs=style == "stairs",
+    )
+    return Chart(title=title, drawing=draw(curve))
