@@ -43,7 +43,8 @@ def training(results: Results) -> list[Section]:
 def _told(results: Results, steps: int, cuts: list[int]) -> str:
     rows = results.steps
     ran = f"{count(len(rows))} of {count(steps)} steps" if len(rows) < steps else f"{count(steps)} steps"
-    went = f"{len(cuts):,} cuts between steps {cuts[0]:,} and {cuts[-1]:,}" if len(cuts) > 1 else f"{len(cuts)} cut"
+    went = f"{len(cuts):,} cut{'' if len(cuts) == 1 else 's'}"
+    went += f" between steps {cuts[0]:,} and {cuts[-1]:,}" if len(cuts) > 1 else ""
     repaired = sum(row.get("repaired") is not None for row in rows)
     words = [ran, went, *([f"{repaired:,} repairs"] if repaired else [])]
     if (taken := number(results.facts.get("seconds"))) is not None:

@@ -89,8 +89,7 @@ def own_bert(models: Path, here: Path) -> Path:
 @pytest.fixture
 def text(here: Path) -> str:
     """A file of sentences of known words."""
-    rows = [" ".join(WORDS[(i * 7 + j * j) % len(WORDS)] for j in range(30)) for i in range(120)]
-    (here / "text.txt").write_text("\n".join(rows))
+    (here / "text.txt").write_text(sentences())
     return "text.txt"
 
 
@@ -98,6 +97,18 @@ def text(here: Path) -> str:
 def words() -> Any:
     """The tokenizer of all text models here."""
     return tokenizer()
+
+
+@pytest.fixture(scope="session")
+def sentences_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in a place of its own, for runs that several tests look at."""
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text(sentences())
+    return path
+
+
+def sentences() -> str:
+    return "\n".join(" ".join(WORDS[(i * 7 + j * j) % len(WORDS)] for j in range(30)) for i in range(120))
 
 
 def tokenizer() -> Any:

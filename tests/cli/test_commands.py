@@ -22,7 +22,7 @@ from fxprune.errors import DeployError, DistillError, UsageError
 from fxprune.wording import megabytes
 
 FILES = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
-FILES |= {"plan.json", "student.pt2", "onnx/model.onnx", "fxprune.json"}
+FILES |= {"plan.json", "student.pt2", "onnx/model.onnx", "fxprune.json", "report.html", "README.md"}
 SHORT = ("--max-steps", 3, "--batch-size", 2, "--length", 8, "--interval", 1)
 
 

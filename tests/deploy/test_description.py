@@ -18,7 +18,9 @@ def test_inputs_have_names_of_free_sizes_and_frozen_groups_their_reason(slim_ber
     assert words["parameters"] > 0
     assert words["reason"]
     assert "hidden" not in rows
-    assert [row["parameters"] for row in told["frozen"]] == sorted((r["parameters"] for r in rows.values()), reverse=True)
+    assert [row["parameters"] for row in told["frozen"]] == sorted(
+        (r["parameters"] for r in rows.values()), reverse=True
+    )
 
 
 def test_what_a_tokenizer_makes_is_marked(slim_bert):
