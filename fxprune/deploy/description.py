@@ -33,6 +33,7 @@ def describe(slim: Traced, preprocessor: Any = None) -> dict[str, Any]:
     return {
         "inputs": [_input(name, value, slim.provenance.dynamic.get(name), given) for name, value in examples.items()],
         "longest": longest(slim),
+        "class_of": origin_of(slim).model_class.__module__.partition(".")[0],
         "preprocessor": type(preprocessor).__name__ if preprocessor is not None else None,
         "output_names": _outputs(slim, examples),
         "frozen": list(_frozen(slim)),

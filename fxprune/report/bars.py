@@ -36,7 +36,8 @@ def draw_timings(title: str, rows: Sequence[Timing]) -> Element:
         parts.append(svg.label(_NAMES - 8, y + 13, _shortened(row.model), "label", "end"))
         parts.append(svg.box(_NAMES, y, end - _NAMES, _ROW - 8, f"bar {_class(row.model)}", hint))
         if row.p25 is not None and row.p75 is not None:
-            parts += _whisker(*(_NAMES + space * ms / longest for ms in (row.p25, row.p75)), y + (_ROW - 8) / 2)
+            low, high = (_NAMES + space * ms / longest for ms in (row.p25, row.p75))
+            parts += _whisker(low, high, y + (_ROW - 8) / 2)
         far = max(end, _NAMES + space * (row.p75 or 0.0) / longest)
         parts.append(svg.label(far + 6, y + 13, f"{milliseconds(row.p50)}{row.note}", "value"))
     return svg.drawing(len(rows) * _ROW + 2, title, *parts)

@@ -26,8 +26,8 @@ def loading_code(results: Results) -> list[Code]:
 
 def _transformers(results: Results, maker: _Maker) -> Iterator[Code]:
     name = results.part("hugging_face").get("model_class")
-    if not _is_name(name):
-        return
+    if not _is_name(name) or results.facts.get("class_of", "transformers") != "transformers":
+        return  # a class of other code cannot be imported by its name
     names = sorted({str(name), *([maker.helper] if maker.helper else [])})
     lines = [
         "import torch",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from fxprune.report.cleaning import listed, mapping, number, whole
@@ -54,19 +54,21 @@ def _told(results: Results, steps: int, cuts: list[int]) -> str:
 
 def _curves(rows: Rows) -> list[Found]:
     """Return title, points, jumps and style of every chart that has points."""
-    size = [(row["step"], found) for row in rows if (found := number(row.get("params"))) is not None]
-    apart = [(row["step"], found) for row in rows if (found := number(row.get("discrepancy"))) is not None]
-    found: list[Found] = [
-        ("parameters", size, [], "stairs"),
-        ("discrepancy to the teacher on held-out data; vertical: a cut, before and after", apart, _jumps(rows), ""),
+    apart = "discrepancy to the teacher on held-out data; vertical: a cut, before and after"
+    charts: list[Found] = [
+        ("parameters", _points(rows, lambda row: row.get("params")), [], "stairs"),
+        (apart, _points(rows, lambda row: row.get("discrepancy")), _jumps(rows), ""),
     ]
-    names = dict.fromkeys(name for row in rows for name in mapping(row.get("losses")))
-    for name in names:
-        values = [(row["step"], number(mapping(row.get("losses")).get(name))) for row in rows]
-        points = [(step, value) for step, value in values if value is not None]
-        if any(value for _, value in points):
-            found.append((_TITLES.get(name, name), points, [], "noisy"))
-    return [one for one in found if one[1]]
+    for name in dict.fromkeys(name for row in rows for name in mapping(row.get("losses"))):
+        points = _points(rows, lambda row, name=name: mapping(row.get("losses")).get(name))  # type: ignore[misc]
+        if any(height for _, height in points):
+            charts.append((_TITLES.get(name, name), points, [], "noisy"))
+    return [chart for chart in charts if chart[1]]
+
+
+def _points(rows: Rows, read: Callable[[Mapping[str, Any]], Any]) -> list[Point]:
+    found = [(row["step"], number(read(row))) for row in rows]
+    return [(step, height) for step, height in found if height is not None]
 
 
 def _jumps(rows: Rows) -> list[Jump]:

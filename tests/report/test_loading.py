@@ -76,5 +76,9 @@ def test_inputs_that_code_cannot_name_have_no_code(make, item):
     assert blocks(make(inputs=[IDS, item])) == {}
 
 
+def test_a_class_of_other_code_is_not_imported_from_the_library(make):
+    assert "With transformers" not in blocks(make(class_of="transformers_modules"))
+
+
 def test_a_class_must_be_a_name(make):
     assert "With transformers" not in blocks(make(hugging_face={"model_class": "x; import os"}))
