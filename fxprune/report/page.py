@@ -10,7 +10,7 @@ from itertools import chain
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from fxprune.report import evidence, making, speed, structure, training
+from fxprune.report import bought, evidence, making, speed, structure, training
 from fxprune.report.cleaning import text
 from fxprune.report.headline import COLUMNS, family, headline, summary
 from fxprune.report.parts import Part, Prose, Section, Table
@@ -21,7 +21,7 @@ _SECTIONS = (
     structure.widths,
     speed.latency,
     speed.onnx_graph,
-    speed.cuts,
+    bought.cuts,
     evidence.certificate,
     evidence.notes,
     making.load_it,

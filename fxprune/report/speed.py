@@ -1,4 +1,4 @@
-"""Latency, the ONNX graph behind it, and what each cut bought."""
+"""Latency, and the ONNX graph behind it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def onnx_graph(results: Results) -> list[Section]:
         columns = ("", "teacher", "student")
         parts.append(Table(caption="Nodes and fused ops of the ONNX graphs", columns=columns, rows=rows))
     if lost := listed(results.facts.get("lost_fusions")):
-        parts += [Prose(text="Fusions that the cut lost:"), Items(rows=[_line(item) for item in lost])]
+        parts += [Prose(text="Fusions that the cut lost:"), Items(rows=[text(item) for item in lost])]
     return [Section(key="onnx", title="ONNX graph", parts=parts)]
 
 
@@ -100,32 +100,3 @@ def _fused(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> list[tuple
         counts = [count(number(mapping(facts.get("fused")).get(op))) for facts in both]
         rows.append((text(op), counts[0], counts[1]))
     return rows
-
-
-def cuts(results: Results) -> list[Section]:
-    """Return the section of what each cut bought, where widths were chosen by measured latency."""
-    target, bought = results.part("latency_target"), listed(results.facts.get("cuts"))
-    rows = [mapping(row) for row in bought if isinstance(row, Mapping)]
-    parts: list[Part] = []
-    if target:
-        told = [(text(name.replace("_", " ")), _plain(value)) for name, value in target.items()]
-        parts.append(Table(caption="Target and result", columns=("", ""), rows=told, words=frozenset({0, 1})))
-    if rows:
-        columns = list(dict.fromkeys(name for row in rows for name in row))
-        cells = [[_plain(row.get(name)) for name in columns] for row in rows]
-        titles = [name.replace("_", " ") for name in columns]
-        parts.append(Table(caption="What each cut bought", columns=titles, rows=cells))
-    return [Section(key="cuts", title="Cuts by latency", parts=parts)] if parts else []
-
-
-def _plain(value: Any) -> str:
-    found = number(value)
-    if found is not None:
-        return count(found) if found == int(found) else f"{found:,.3f}"
-    return _line(value)
-
-
-def _line(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{text(name)} {_plain(item)}" for name, item in value.items())
-    return ", ".join(_plain(item) for item in value) if isinstance(value, list) else text(value)

@@ -152,8 +152,11 @@ def test_fused_ops_cuts_and_snapshots_are_shown_where_they_are_known(make):
         onnx={**FACTS["onnx"], "nodes": 91, "fused": {"MultiHeadAttention": 2, "BiasGelu": 2}},
         onnx_teacher={"nodes": 120, "fused": {"MultiHeadAttention": 2, "SkipLayerNormalization": 4}},
         lost_fusions=["SkipLayerNormalization at encoder.1"],
-        latency_target={"wanted_ms": 4, "found_ms": 3.91, "at": [1, 128]},
-        cuts=[{"group": "hidden", "dense": 32, "kept": 16, "bought_ms": 1.25}, {"group": "inner", "bought_ms": 0}],
+        latency_target={"target_ms": 4, "student_ms": 3.91, "met": True, "at": {"batch": 1, "length": 128}},
+        cuts=[
+            {"groups": "hidden", "dense": 32, "kept": 16, "ms": 1.25, "share": 0.2, "params": 500},
+            {"groups": "layer.*.inner", "dense": 64, "kept": 20, "ms": 0.01, "share": 0.001, "params": 90},
+        ],
         snapshots=["out/50pct"],
     )
     (folder / "50pct").mkdir()
@@ -167,8 +170,11 @@ def test_fused_ops_cuts_and_snapshots_are_shown_where_they_are_known(make):
     found = page(folder)
     assert "nodes 120 91 MultiHeadAttention 2 2 SkipLayerNormalization 4 BiasGelu 2" in found.text
     assert "Fusions that the cut lost: SkipLayerNormalization at encoder.1" in found.text
-    assert "wanted ms 4 found ms 3.910 at 1, 128" in found.text
-    assert "group dense kept bought ms hidden 32 16 1.250 inner 0" in found.text
+    assert (
+        "The target is met within 10 %. Latency at batch 1, length 128 asked for 4.00 ms the student 3.91 ms"
+        in found.text
+    )
+    assert "hidden 32 16 1.25 ms 20.0% 500 layer.*.inner 64 20 0.01 ms 0.1% (nothing) 90" in found.text
     assert "50pct/ 2,000,000 20 0.100" in found.text
 
 
