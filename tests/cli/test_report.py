@@ -112,4 +112,4 @@ def test_an_unfinished_run_has_a_report_of_its_student(run, bert, text, monkeypa
     said = "The run did not end: the hidden loss is nan at step 3. The student is as it was after step 2."
     assert said in Path("out/report.html").read_text()
     assert "did not end" in Path("out/README.md").read_text()
-    assert Path("out/model.safetensors").is_file()
+    assert Path("out/student.pt2").is_file()
