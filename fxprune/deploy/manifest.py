@@ -33,22 +33,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) and data.get("format") == FORMAT else {}
 
 
+def listed_files(folder: Path) -> list[str]:
+    """Return the names of the files an earlier run wrote down, as far as they are names."""
+    names = read_manifest(folder).get("files")
+    found = names if isinstance(names, list) else []
+    return [name for name in found if isinstance(name, str) and "\0" not in name]
+
+
 def add_files(folder: Path, files: Iterable[Path]) -> None:
     """Add files to the list of ours; all else in it stays."""
-    data = read_manifest(folder)
+    data, known = read_manifest(folder), set(listed_files(folder))
     names = {file.relative_to(folder).as_posix() for file in files}
-    if data and not names <= set(data.get("files", ())):
-        data["files"] = sorted({*map(str, data.get("files", ())), *names})
+    if data and not names <= known:
+        data["files"] = sorted(known | names)
         atomic_write(folder / NAME, json.dumps(data, indent=2) + "\n")
 
 
 def remove_old(folder: Path, keep: Iterable[Path] = ()) -> None:
     """Delete the files an earlier run wrote down, besides `keep`; all others stay."""
     kept = {path.resolve() for path in keep}
-    names = read_manifest(folder).get("files")
-    for name in names if isinstance(names, list) else ():
-        if not isinstance(name, str) or "\0" in name:
-            continue
+    for name in listed_files(folder):
         path = (folder / name).resolve()
         # a list that was edited by hand must not reach outside
         if path.is_relative_to(folder.resolve()) and path not in kept and path.is_file():

@@ -166,7 +166,7 @@ def _members(folder: Path, facts: Mapping[str, Any], gaps: list[str]) -> dict[st
     found = {}
     for listed_as in listed(facts.get("snapshots")):
         name = Path(str(listed_as)).name
-        if not (folder / name / NAME).is_file():
+        if name in ("", "..") or not (folder / name / NAME).is_file():
             continue  # moved away, or not there yet
         try:
             found[name] = read_facts(folder / name)

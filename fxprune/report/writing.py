@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fxprune.atomic import atomic_write
-from fxprune.deploy.manifest import add_files, read_manifest
+from fxprune.deploy.manifest import add_files, listed_files
 from fxprune.report.card import render_card
 from fxprune.report.making import CARD, PAGE
 from fxprune.report.page import render_page
@@ -39,7 +39,7 @@ def write_report(folder: Path, ours: Iterable[Path] = ()) -> Written:
         SourceError: it is no such folder, or its ``fxprune.json`` is damaged.
     """
     results = read_results(folder)
-    replaced = {folder / str(name) for name in read_manifest(folder).get("files", ())} | set(ours)
+    replaced = {folder / name for name in listed_files(folder)} | set(ours)
     texts = {PAGE: render_page(results)}
     left: list[str] = []
     if results.has_model:

@@ -12,6 +12,7 @@ from reporting import FACTS, LATENCY, STEPS, plan, step
 
 from fxprune.report.page import render_page
 from fxprune.report.reading import read_results
+from fxprune.report.writing import write_report
 
 ALL = ["summary", "training", "widths", "latency", "onnx", "certificate", "notes", "load", "reproduce", "files"]
 
@@ -221,6 +222,16 @@ def test_hostile_texts_stay_texts(make):
     assert "\u202e" not in markup
     assert "{{7*7}}" in found.text  # shown, not run
     assert found.text.count("alert(1)") > 20
+
+
+def test_a_list_of_files_of_another_form_does_no_harm(make):
+    folder = make(snapshots=["..", "", "/"])
+    for wrong in ("x", {"a": 1}, [1, None, "\0", "../out"], None):
+        data = json.loads((folder / "fxprune.json").read_text())
+        (folder / "fxprune.json").write_text(json.dumps({**data, "files": wrong}))
+        assert [file.name for file in write_report(folder).files] == ["report.html", "README.md"]
+        for name in ("report.html", "README.md"):
+            (folder / name).unlink()
 
 
 @pytest.mark.parametrize("wrong", [None, 1, "x", [], {}, True, [1, "x"], {"teacher": {"x": []}}])
