@@ -18,6 +18,8 @@ def cleaned(value: Any) -> Any:
     {'name': ['bert', 1]}
     """
     if isinstance(value, str):
+        if len(value) <= _MOST and value.isprintable():
+            return value
         kept = "".join(char for char in value if char in _LAYOUT or unicodedata.category(char)[0] != "C")
         return kept if len(kept) <= _MOST else kept[:_MOST] + " ..."
     if isinstance(value, Mapping):

@@ -85,9 +85,10 @@ def _marks(curve: Curve, axes: _Axes) -> list[Element]:
         return parts
     if curve.noisy and len(curve.points) > 2 * _WINDOW:
         parts.append(_line(curve.points, axes, "faint"))
-        return [*parts, _line(_smooth(curve.points), axes, "student")]
-    points = _stairs(curve.points) if curve.stairs else curve.points
-    parts.append(_line(points, axes, "student", thin=not curve.stairs))
+        return [*parts, _line(_smooth(curve.points), axes, "student", thin=False)]
+    corners = _stairs(curve.points) if curve.stairs else ()
+    stairs = 0 < len(corners) <= 2 * _MOST  # with more, nobody sees them
+    parts.append(_line(corners if stairs else curve.points, axes, "student", thin=not stairs))
     if not curve.stairs and len(curve.points) <= _MOST_HINTS:
         parts += [_dot(step, value, axes) for step, value in curve.points]
     return parts
@@ -111,9 +112,11 @@ def _thinned(points: Sequence[Point]) -> list[Point]:
 
 
 def _smooth(points: Sequence[Point]) -> list[Point]:
+    """Return running medians, at no more places than are drawn."""
     reach = max(_WINDOW, len(points) // 40) // 2
     values = [value for _, value in points]
-    return [(step, median(values[max(0, place - reach) : place + reach + 1])) for place, (step, _) in enumerate(points)]
+    places = sorted({*range(0, len(points), -(-len(points) // _MOST)), len(points) - 1})
+    return [(points[place][0], median(values[max(0, place - reach) : place + reach + 1])) for place in places]
 
 
 def _stairs(points: Sequence[Point]) -> list[Point]:
