@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,33 +23,63 @@ from fxprune.errors import UsageError
 )
 @click.option("--with-past", is_flag=True, help="Write a folder that generates: graphs with a key-value cache.")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
-@opt.as_json
+@opt.int8
+@click.option("--dataset", help="Text for static int8: hub name, local parquet, json or text files, or 'demo'.")
+@click.option("--calibration-batches", type=click.IntRange(min=2), default=8, show_default=True, help="Of that text.")
+@click.option("--float-tables", is_flag=True, help="Leave embeddings out of int8: a larger file, a little nearer.")
+@click.option("--fp16", is_flag=True, help="Write float16, for GPU providers.")
+@opt.options(opt.provider, opt.as_json)
 @handled
-def command(model: str, output: Path, with_past: bool, overwrite: bool, as_json: bool) -> None:
+def command(
+    model: str,
+    output: Path,
+    with_past: bool,
+    overwrite: bool,
+    int8: str | None,
+    dataset: str | None,
+    calibration_batches: int,
+    float_tables: bool,
+    fp16: bool,
+    provider: str,
+    as_json: bool,
+) -> None:
     """Write MODEL as ONNX with free batch and length, checked against PyTorch at other shapes.
 
-    fxprune export --model out/ --output student.onnx
+    An int8 or float16 file is compared with the float32 file of the same model, which has passed that check.
+
+    fxprune export --model out/ --output student.int8.onnx --int8
 
     fxprune export --model gpt2 --with-past --output gpt2-onnx
     """
     if with_past:
+        if int8 or fp16:
+            raise UsageError("--with-past writes float32", remedy="leave out --int8 and --fp16")
         _generating(model, output, overwrite, as_json)
         return
     import json
 
     from fxprune.cli import render
     from fxprune.cli.graphs import open_graph
-    from fxprune.deploy.onnx import export_onnx
+    from fxprune.cli.precision import export_fp16_of, export_int8_of, export_plain
+    from fxprune.deploy.providers import find_provider
 
+    _check(int8, dataset, fp16)
+    find_provider(provider)
     opt.check_file(output, overwrite)
     render.say(f"exporting {model}")
     opened = open_graph(model)
-    done = export_onnx(opened.traced, opened.examples, output)
-    facts = {"path": str(done.path), "opset": done.opset, "rung": done.rung, "max_error": done.max_error}
-    if as_json:
-        click.echo(json.dumps(facts))
+    if int8:
+        tables = not float_tables
+        done = export_int8_of(opened, output, int8, dataset, calibration_batches, tables=tables, say=render.say)
+    elif fp16:
+        done = export_fp16_of(opened, output, provider)
     else:
-        render.tell(f"{done.path}  opset {done.opset} ({done.rung}), largest error {done.max_error:.1e}")
+        done = export_plain(opened, output, provider)
+    path, facts, line = done
+    if as_json:
+        click.echo(json.dumps({"path": str(path), **facts}))
+    else:
+        render.tell(line)
 
 
 def _generating(model: str, folder: Path, overwrite: bool, as_json: bool) -> None:
@@ -70,3 +101,12 @@ def _generating(model: str, folder: Path, overwrite: bool, as_json: bool) -> Non
     for graph in done.graphs.values():
         render.tell(f"{graph.path}  opset {graph.opset} ({graph.rung}), largest error {graph.max_error:.1e}")
     render.tell(f'try it: fxprune generate {folder} --prompt "..."')
+
+
+def _check(int8: str | None, dataset: Any, fp16: bool) -> None:
+    if int8 and fp16:
+        raise UsageError("--int8 and --fp16 are two files", remedy="call export once for each")
+    if dataset and int8 != "static":
+        raise UsageError("--dataset is the text of static int8", remedy="add --int8 static")
+    if int8 == "static" and not dataset:
+        raise UsageError("static int8 needs text to calibrate on", remedy="pass --dataset TEXT, or --int8 dynamic")

@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.export import ExportedProgram
 
 from fxprune.api import capture, load
 from fxprune.cli import render
 from fxprune.deploy.bundle import GRAPH, origin_of
-from fxprune.deploy.external_data import check_external_data
-from fxprune.deploy.latency import LatencyRow, latency_table
+from fxprune.deploy.competitors import Competitor
 from fxprune.deploy.onnx import export_onnx
-from fxprune.deploy.ort import open_session
 from fxprune.deploy.pt2 import load_program
 from fxprune.errors import SourceError, UsageError
 from fxprune.exported import examples_of
 from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
 
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
-
 Examples = Mapping[str, Any]
 PROGRAM = ".pt2"
-_KINDS = {"tensor(int64)": torch.int64, "tensor(int32)": torch.int32, "tensor(float)": torch.float32}
-_FREE = (5, 13)  # of the inputs made up for an ONNX file: batch, and every other free size
+ONNX = ".onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +33,7 @@ class Opened:
     name: str
     traced: Traced
     examples: Examples
+    tokenizer: Any | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,76 +78,28 @@ def open_graph(name: str) -> Opened:
         assert isinstance(traced, Traced)
         return Opened(name, traced, origin_of(traced).example_kwargs)
     given = open_model(name)
-    return Opened(name, capture(given.model, given.examples), given.examples)
+    return Opened(name, capture(given.model, given.examples), given.examples, given.tokenizer)
 
 
-def time_models(names: Sequence[str], grid: Sequence[tuple[int, int]], threads: Sequence[int]) -> list[LatencyRow]:
-    """Measure models and ONNX files in turn; models are exported first, and checked against PyTorch.
+def competitors(names: Sequence[str], folder: Path) -> list[Competitor]:
+    """Return models and ONNX files as ONNX files; models are exported to `folder`, and checked against PyTorch.
 
     Raises:
-        UsageError: a name stands twice, or the models take different inputs.
+        UsageError: a name stands twice.
+        SourceError: there is no such model or file.
     """
     if len(set(names)) < len(names):
         raise UsageError("the same model stands twice", remedy="name each model once")
-    missing = [name for name in names if name.endswith(".onnx") and not Path(name).is_file()]
+    missing = [name for name in names if name.endswith(ONNX) and not Path(name).is_file()]
     if missing:
         raise SourceError(f"there is no ONNX file {missing[0]!r}", remedy="check the path, or `fxprune export` it")
-    files: dict[str, Path] = {}
-    found: list[Examples] = []
-    with tempfile.TemporaryDirectory() as folder:
-        for place, name in enumerate(names):
-            if name.endswith(".onnx"):
-                files[name] = Path(name)
-                found.append(_examples_of(_session(name)))
-                continue
-            render.say(f"exporting {name}")
-            opened = open_graph(name)
-            files[name] = export_onnx(opened.traced, opened.examples, Path(folder) / f"{place}.onnx").path
-            found.append(opened.examples)
-        render.say("timing")
-        return latency_table(files, common_inputs(names, found), grid, threads)
+    return [_competitor(name, folder / f"{place}{ONNX}") for place, name in enumerate(names)]
 
 
-def _session(name: str) -> InferenceSession:
-    check_external_data(Path(name))
-    try:
-        return open_session(name)
-    except Exception as error:  # ONNX Runtime derives its errors from Exception alone
-        cause = str(error).splitlines()[0][:200]
-        raise SourceError(f"{name!r} is no ONNX file that runs here", cause=cause, remedy="export it again") from error
-
-
-def _examples_of(session: InferenceSession) -> Examples:
-    """Make up inputs for an ONNX file: ids of 0 and 1, which every vocabulary has, masks of ones, noise."""
-    generator = torch.Generator().manual_seed(0)
-    return {value.name: _made_up(value, generator) for value in session.get_inputs()}
-
-
-def _made_up(value: Any, generator: torch.Generator) -> Tensor:
-    if value.type not in _KINDS:
-        raise SourceError(f"the input {value.name!r} is of an unknown kind, {value.type}", remedy="name a model folder")
-    shape = [size if isinstance(size, int) else _FREE[min(place, 1)] for place, size in enumerate(value.shape)]
-    kind = _KINDS[value.type]
-    if kind.is_floating_point:
-        return torch.randn(shape, generator=generator)
-    return (
-        torch.ones(shape, dtype=kind) if "mask" in value.name else torch.randint(2, shape, generator=generator).to(kind)
-    )
-
-
-def common_inputs(names: Sequence[str], found: Sequence[Examples]) -> Examples:
-    """Return inputs all models take: those with the smallest ids, since vocabularies may differ."""
-    for name, examples in zip(names, found, strict=True):
-        if set(examples) != set(found[0]):
-            raise UsageError(
-                f"{names[0]} and {name} take different inputs",
-                cause=f"{', '.join(sorted(found[0]))} against {', '.join(sorted(examples))}",
-                remedy="time models of the same inputs beside each other",
-            )
-    return min(found, key=_largest)
-
-
-def _largest(examples: Examples) -> int:
-    return max(
-        (int(v.max()) for v in examples.values() if isinstance(v, Tensor) and not v.is_floating_point()), default=0
-    )
+def _competitor(name: str, file: Path) -> Competitor:
+    if name.endswith(ONNX):
+        return Competitor(name=name, path=Path(name))
+    render.say(f"exporting {name}")
+    opened = open_graph(name)
+    done = export_onnx(opened.traced, opened.examples, file)
+    return Competitor(name=name, path=done.path, examples=opened.examples, pytorch_error=done.max_error)

@@ -126,6 +126,16 @@ grid = click.option("--grid", type=GRID, default="1x32,1x128,8x128", show_defaul
 threads = click.option(
     "--threads", type=AT_LEAST_1, multiple=True, default=(1,), show_default=True, help="CPU threads; may be repeated."
 )
+provider = click.option(
+    "--provider", default="cpu", show_default=True, help="cpu, cuda, ...: what this ONNX Runtime has."
+)
+int8 = click.option(
+    "--int8",
+    type=click.Choice(["dynamic", "static"]),
+    is_flag=False,
+    flag_value="dynamic",
+    help="Write int8: scales found while it runs, or from text.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from fxprune.deploy.latency import LatencyRow
 
-_HEADINGS = ("model", "batch x length", "threads", "p50 ms", "p90 ms", "p95 ms", "quartiles ms", "n", "per second")
+_HEADINGS = ("model", "batch x length", "threads", "p50 ms", "p90 ms", "p95 ms", "quartiles ms", "seq/s", "tokens/s")
 _SPEED_UP = "speed-up"
 
 
@@ -53,12 +53,8 @@ def _cells(row: LatencyRow) -> tuple[str, ...]:
     shape = f"{row.batch} x {row.length}" if row.length else f"{row.batch}"
     p90 = "" if row.p90_ms is None else f"{row.p90_ms:.2f}"
     times = f"{row.p50_ms:.2f}", p90, f"{row.p95_ms:.2f}", f"{row.p25_ms:.2f}-{row.p75_ms:.2f}"
-    return row.model, shape, str(row.threads), *times, str(row.n), _per_second(row)
-
-
-def _per_second(row: LatencyRow) -> str:
-    sequences = f"{row.sequences_per_second:,.4g}"
-    return sequences if row.tokens_per_second is None else f"{sequences} ({row.tokens_per_second:,.0f} tokens)"
+    tokens = "" if row.tokens_per_second is None else f"{row.tokens_per_second:,.0f}"
+    return row.model, shape, str(row.threads), *times, f"{row.sequences_per_second:.4g}", tokens
 
 
 def _caption(rows: Sequence[LatencyRow]) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from fxprune.deploy.external_data import check_external_data
 from fxprune.deploy.parity import input_tensors, output_tensors, worst_error
 from fxprune.deploy.providers import CPU, check_used, find_provider
+from fxprune.deploy.session import make_session
 from fxprune.errors import FxpruneError, SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     import numpy as np
     from onnxruntime import InferenceSession
@@ -34,15 +35,8 @@ def open_session(path: str | Path, threads: int = 0, provider: str = CPU) -> Inf
     Raises:
         UsageError: ONNX Runtime does not have this provider, or it does not start.
     """
-    import onnxruntime
-
     chosen = find_provider(provider)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # a file that cannot run raises as well, and says so only once
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(str(path), options, providers=list(dict.fromkeys([chosen, CPU])))
+    session: InferenceSession = make_session(str(path), threads, chosen)
     check_used(session.get_providers(), chosen)
     return session
 
@@ -56,8 +50,9 @@ def read_session(path: str | Path, threads: int = 0, provider: str = CPU) -> Inf
     """
     import onnxruntime
 
-    if not os.path.isfile(path):
+    if not Path(path).is_file():
         raise SourceError(f"there is no ONNX file {str(path)!r}", remedy="check the path, or `fxprune export` it")
+    check_external_data(Path(path))
     try:
         return open_session(path, threads, provider)
     except FxpruneError:

@@ -231,6 +231,13 @@ class _Writer:
         )
 
 
+def comparison_inputs(examples: Mapping[str, Any], traced: Traced) -> list[dict[str, Any]]:
+    """Return inputs to compare other precisions on: as the examples, one row of 32 and eight of 64 tokens."""
+    from fxprune.deploy.latency import full_inputs
+
+    return [full_inputs(examples, batch, length) for batch, length in within([(1, 32), (8, 64)], traced)]
+
+
 def _size(export: OnnxExport) -> int:
     return sum(file.stat().st_size for file in export.files)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from fxprune.deploy.session import CPU
 from fxprune.errors import UsageError, nearest
 
-CPU = "CPUExecutionProvider"
+__all__ = ["CPU", "check_used", "find_provider", "installed_providers"]
+
 _SUFFIX = "ExecutionProvider"
 _MODEL_RUNNERS = ("Azure",)  # providers that call a service and run no ordinary file
 

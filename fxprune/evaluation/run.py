@@ -15,7 +15,7 @@ from fxprune.evaluation.finetune import in_bf16
 from fxprune.evaluation.heads import check_tokenizer, features, fitting_length, opened
 from fxprune.evaluation.result import Evaluation, SeedScores
 from fxprune.evaluation.similarity import similarity
-from fxprune.evaluation.tasks import Task, find_task
+from fxprune.evaluation.tasks import Recipe, Task, find_task
 from fxprune.evaluation.trials import OnStep, Setting, Tables, Trials
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ def evaluate(
     """Fine-tune a model on a task, once for each seed, and score it with the task's official metrics.
 
     Args:
-        model: a Hugging Face folder, a hub name or "demo"; or a transformers model or a student of fxprune in memory,
+        model: a Hugging Face folder, a hub name or "demo"; for text-similarity also an ONNX file with its tokenizer
+            beside it; or a transformers model or a student of fxprune in memory,
             which is not changed.
         task: one of `fxprune.evaluation.tasks.TASKS`.
         data: folder with ``train.parquet`` and ``validation.parquet``, or with a folder of them named after the task;
@@ -55,6 +56,8 @@ def evaluate(
         raise UsageError("give config or single settings, not both", remedy=f"put {', '.join(settings)} into config")
     chosen, asked = config or EvaluationConfig(**settings), find_task(task)
     device, recipe = choose_device(chosen.device), chosen.recipe(asked)
+    if isinstance(model, (str, Path)) and str(model).endswith(".onnx"):
+        return _onnx_file(Path(model), asked, chosen, recipe, None if data is None else Path(data), tokenizer)
     tables = _tables(chosen, asked, None if data is None else Path(data))
     with opened(model, tokenizer) as source:
         check_tokenizer(source)
@@ -78,6 +81,33 @@ def evaluate(
             fresh=done.fresh,
             settings={"length": length, "batch_size": recipe.batch_size, "device": str(device), **done.settings},
         )
+
+
+def _onnx_file(
+    path: Path, task: Task, config: EvaluationConfig, recipe: Recipe, data: Path | None, tokenizer: Any
+) -> Evaluation:
+    """Score an ONNX file as it is."""
+    from fxprune.evaluation.onnx_encoder import OnnxEncoder, tokenizer_beside
+
+    if task.trains:
+        raise UsageError(
+            f"task {task.name!r} fine-tunes, and {str(path)!r} is an ONNX file",
+            remedy="use --task text-similarity, or give the folder of the model",
+        )
+    encoder, began = OnnxEncoder(path), perf_counter()
+    tables = _tables(config, task, data)
+    (rows,) = tables.values()
+    found = tokenizer or tokenizer_beside(path)
+    scores = similarity(encoder, found, rows, length=recipe.length, batch=recipe.batch_size)
+    return Evaluation(
+        model=str(path),
+        task=task.name,
+        parameters=encoder.weights(),
+        rows={split: one.num_rows for split, one in tables.items()},
+        runs=(SeedScores(seed=0, scores=scores, loss=None, seconds=perf_counter() - began),),
+        fresh=(),
+        settings={"length": recipe.length, "batch_size": recipe.batch_size, "device": "cpu", "steps": 0},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,123 @@
+"""The nodes of an ONNX graph that hold most weights: matrix products, and tables rows are picked from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fxprune.errors import DeployError
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+PRODUCTS, TABLES = ("MatMul", "Gemm"), ("Gather",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A file whose products and tables have weights of their own.
+
+    Attributes:
+        path: of the file.
+        products: names of the nodes that multiply with a weight.
+        tables: names of the nodes that pick rows of one.
+        others: names of the nodes of the same ops that do neither.
+    """
+
+    path: Path
+    products: tuple[str, ...]
+    tables: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+def prepared(source: Path, path: Path) -> Ready:
+    """Write a copy of `source` that a quantiser understands: named nodes, and weights that are not shared across uses.
+
+    A table tied to the output is stored once, and transposed in the graph; a product needs a scale for each output and
+    a table one scale, so each gets its own copy here.
+
+    Raises:
+        DeployError: the model multiplies with no weight.
+    """
+    import onnx
+
+    model = onnx.load(source)
+    _name_nodes(model.graph)
+    _unfold_transposes(model.graph)
+    _separate(model.graph)
+    products = _products(model)
+    if not products:
+        raise DeployError(
+            "the model has no matrix product with a weight, so int8 has nothing to do", remedy="keep the float32 file"
+        )
+    weights = _weights(model.graph)
+    tables = [node.name for node in model.graph.node if node.op_type in TABLES and node.input[0] in weights]
+    onnx.save(model, path, save_as_external_data=model.ByteSize() > 2 * 10**9, location=f"{path.name}.data")
+    same = [node.name for node in model.graph.node if node.op_type in PRODUCTS + TABLES]
+    others = tuple(name for name in same if name not in {*products, *tables})
+    return Ready(path=path, products=tuple(products), tables=tuple(tables), others=others)
+
+
+def products_of(path: Path) -> list[str]:
+    """Return the nodes of a file that multiply with a float weight."""
+    import onnx
+
+    return _products(onnx.load(path, load_external_data=False))
+
+
+def _products(model: ModelProto) -> list[str]:
+    weights = _weights(model.graph)
+    return [node.name for node in model.graph.node if node.op_type in PRODUCTS and node.input[1] in weights]
+
+
+def _weights(graph: GraphProto) -> dict[str, TensorProto]:
+    """Return the float matrices of the graph."""
+    from onnx import TensorProto as Types
+
+    return {one.name: one for one in graph.initializer if one.data_type == Types.FLOAT and len(one.dims) == 2}
+
+
+def _name_nodes(graph: GraphProto) -> None:
+    seen: Counter[str] = Counter()
+    for place, node in enumerate(graph.node):
+        seen[node.name] += 1
+        if not node.name or seen[node.name] > 1:
+            node.name = f"{node.name or node.op_type}_{place}_"
+
+
+def _unfold_transposes(graph: GraphProto) -> None:
+    """Replace the transpose of a weight by a weight."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    weights, outputs = _weights(graph), {value.name for value in graph.output}
+    for node in list(graph.node):
+        if node.op_type == "Transpose" and node.input[0] in weights and node.output[0] not in outputs:
+            turned = np.ascontiguousarray(numpy_helper.to_array(weights[node.input[0]]).T)
+            graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
+            graph.node.remove(node)
+    used = {name for node in graph.node for name in node.input} | outputs
+    for weight in weights.values():
+        if weight.name not in used:
+            graph.initializer.remove(weight)
+
+
+def _separate(graph: GraphProto) -> None:
+    """Give products their own copy of a weight that something else reads too."""
+    weights = _weights(graph)
+    other = {name for node in graph.node if not _multiplies(node) for name in node.input}
+    copies: dict[str, str] = {}
+    for node in graph.node:
+        if _multiplies(node) and (name := node.input[1]) in weights and name in other:
+            if name not in copies:
+                copies[name] = f"{name}_of_product"
+                copy = graph.initializer.add()
+                copy.CopyFrom(weights[name])
+                copy.name = copies[name]
+            node.input[1] = copies[name]
+
+
+def _multiplies(node: NodeProto) -> bool:
+    return node.op_type in PRODUCTS
