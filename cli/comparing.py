@@ -27,7 +27,7 @@ def show(found: Comparison, *, as_json: bool, markdown: bool) -> None:
     if as_json:
         click.echo(found.to_json())
     elif markdown:
-        click.echo(comparison_text.to_markdown(found), nl=False)
+        render.tell(comparison_text.to_markdown(found).rstrip())
     else:
         render.out().print(latency_text.to_table(found.rows))
         render.out().print(comparison_text.to_table(found))

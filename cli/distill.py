@@ -44,7 +44,7 @@ OBJECTIVES = ["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classifi
 @click.option(
     "--repair-interval", type=opt.AT_LEAST_1, default=4, show_default=True, help="Cuts from one repair to the next."
 )
-@opt.options(opt.device, opt.seed, opt.verify, opt.latency, opt.grid, opt.threads, opt.as_json)
+@opt.options(opt.device, opt.seed, opt.verify, opt.int8_too, opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled
 def command(
     model: str,
@@ -60,6 +60,7 @@ def command(
     loss_weights: tuple[tuple[str, float], ...],
     text_column: str | None,
     target_column: str | None,
+    int8: bool,
     latency: bool,
     grid: tuple[tuple[int, int], ...],
     threads: tuple[int, ...],
@@ -82,5 +83,5 @@ def command(
         **settings,
     )
     timing = LatencySettings(grid=grid, threads=threads) if latency else None
-    to = Target(folder=output, overwrite=overwrite, latency=timing, as_json=as_json)
+    to = Target(folder=output, overwrite=overwrite, latency=timing, as_json=as_json, int8=int8)
     distill_job(model, dataset, config, (text_column, target_column), to)

@@ -53,12 +53,14 @@ class Target:
         overwrite: whether it may hold those of an earlier run.
         latency: where teacher and student are timed; None: not at all.
         as_json: whether the result is printed for machines.
+        int8: whether to write and time an int8 file too.
     """
 
     folder: Path
     overwrite: bool
     latency: LatencySettings | None
     as_json: bool
+    int8: bool = False
 
 
 def distill_job(
@@ -90,7 +92,7 @@ def distill_job(
     examples = example_inputs(source.model, tokenizer)
     examples = with_segments(examples, source.model, tokenizer, dataset, text_column)
     job = {**_made_by("distill", model, dataset), "settings": asdict(config)}
-    family = Family(to.folder, tokenizer, to.latency, job)
+    family = Family(to.folder, tokenizer, to.latency, job, int8=to.int8)
     ranks = Ranks.join(device, config.timeout)
     stopped: UnfinishedError | None = None
     with render.StepProgress(config.max_steps) as progress, Metrics(to.folder, job, ranks) as metrics:
@@ -141,6 +143,7 @@ def distill_job(
         tokenizer=tokenizer,
         teacher=capture(source.model, examples) if to.latency and stopped is None else None,
         latency=to.latency if stopped is None else None,
+        int8=to.int8,
         files=metrics.files,
         facts=facts,
         on_stage=_say_stage,
@@ -208,6 +211,7 @@ def prune_job(model: str, cut: Cut, to: Target) -> None:
         tokenizer=given.tokenizer,
         teacher=teacher,
         latency=to.latency,
+        int8=to.int8,
         facts=facts,
         on_stage=_say_stage,
     )

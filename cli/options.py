@@ -136,6 +136,7 @@ int8 = click.option(
     flag_value="dynamic",
     help="Write int8: scales found while it runs, or from text.",
 )
+int8_too = click.option("--int8", is_flag=True, help="Write and time an int8 ONNX file too.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 

@@ -23,12 +23,13 @@ from fxprune.errors import UsageError, check_one_of
 @click.option("--dataset", help="Text to repair on: hub name, local parquet, json or text files, or 'demo'.")
 @click.option("--dry-run", is_flag=True, help="Print the widths that would be left, and stop.")
 @opt.options(opt.free_outputs, opt.output, opt.overwrite, opt.seed, opt.verify)
-@opt.options(opt.latency, opt.grid, opt.threads, opt.as_json)
+@opt.options(opt.int8_too, opt.latency, opt.grid, opt.threads, opt.as_json)
 @handled
 def command(
     model: str,
     output: Path,
     overwrite: bool,
+    int8: bool,
     latency: bool,
     grid: tuple[tuple[int, int], ...],
     threads: tuple[int, ...],
@@ -59,4 +60,6 @@ def command(
         return
 
     settings = LatencySettings(grid=grid, threads=threads) if latency else None
-    prune_job(model, Cut(**cut), Target(folder=output, overwrite=overwrite, latency=settings, as_json=as_json))
+    prune_job(
+        model, Cut(**cut), Target(folder=output, overwrite=overwrite, latency=settings, as_json=as_json, int8=int8)
+    )

@@ -58,6 +58,9 @@ def size_rows(teacher: int, student: int, outputs: Outputs) -> list[Row]:
         dense = sizes.get("teacher")
         ratio = f"{dense / sizes['student']:.2f}x smaller" if dense else ""
         rows.append(("ONNX file", megabytes(dense), megabytes(sizes["student"]), ratio))
+        if "int8" in sizes:
+            ratio = f"{dense / sizes['int8']:.2f}x smaller" if dense else ""
+            rows.append(("int8 ONNX file", "", megabytes(sizes["int8"]), ratio))
     for name, graph in outputs.generation.graphs.items() if outputs.generation else ():
         size = sum(file.stat().st_size for file in graph.files)
         rows.append((f"onnx/{name}", "", megabytes(size), "generates: with a cache"))

@@ -33,6 +33,7 @@ class Family:
         latency: where each is timed; None: not at all.
         facts: of the run.
         teacher_params: of the dense model.
+        int8: whether to write and time an int8 file of each too.
         rows: what was written, by name of the size; the models themselves are not kept.
         failures: size and form -> why it could not be written.
     """
@@ -42,6 +43,7 @@ class Family:
     latency: LatencySettings | None
     facts: Mapping[str, Any]
     teacher_params: int = 0
+    int8: bool = False
     rows: dict[str, Row] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
@@ -58,6 +60,7 @@ class Family:
             self.folder / snapshot.name,
             tokenizer=self.tokenizer,
             latency=self.latency,
+            int8=self.int8,
             facts={
                 **self.facts,
                 "params": {"teacher": self.teacher_params, "student": snapshot.params},

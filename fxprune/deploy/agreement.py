@@ -43,7 +43,7 @@ def agreement(pairs: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
     for got, want in pairs:
         worst = max(worst, worst_error(got, want))
         for name, value in want.items():
-            if not value.is_floating_point() or not value.ndim:
+            if not value.is_floating_point() or not value.ndim or not value.numel():
                 continue
             cosines.setdefault(name, []).append(_cosines(got[name], value))
             if _LOGITS in name:
@@ -58,5 +58,5 @@ def agreement(pairs: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]
 
 def _cosines(got: Tensor, want: Tensor) -> Tensor:
     """Return the cosine of each row, 1 where both are zero."""
-    a, b = got.double().flatten(0, -2), want.double().flatten(0, -2)
+    a, b = (value.double().reshape(-1, value.shape[-1]) for value in (got, want))
     return torch.where((a == b).all(-1), 1.0, torch.cosine_similarity(a, b, dim=-1)).flatten()

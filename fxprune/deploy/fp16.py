@@ -11,15 +11,18 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fxprune.atomic import move_files
 from fxprune.deploy.agreement import Agreement, agreement
 from fxprune.deploy.onnx_facts import read_facts
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.program import first_line
-from fxprune.errors import DeployError
+from fxprune.errors import DeployError, FxpruneError
 from fxprune.quiet import quiet
+
+if TYPE_CHECKING:
+    from onnx import GraphProto
 
 TOLERANCE = 1e-2  # relative to the largest value of an output: ten bits of mantissa, some hundred layers of them
 SUMS = (
@@ -82,9 +85,9 @@ def export_fp16(
         try:
             _convert(source, made, large=before.bytes > 2 * _LIMIT)
             found = agreement(zip(_answers(made, examples, provider), want, strict=True))
-        except DeployError:
+        except FxpruneError:
             raise
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except Exception as error:  # converter and runtime raise whatever they like
             raise DeployError("the model cannot be converted to float16", cause=first_line(error)) from error
         if not found.max_error <= tolerance:
             raise DeployError(
@@ -112,7 +115,18 @@ def _convert(source: Path, target: Path, *, large: bool) -> None:
             disable_shape_infer=large,
             op_block_list=[*DEFAULT_OP_BLOCK_LIST, *SUMS],
         )
+        _cast_once(model.graph)
         onnx.save(model, target, save_as_external_data=large, location=f"{target.name}.data")
+
+
+def _cast_once(graph: GraphProto) -> None:
+    """Keep one of the casts of a weight that several nodes read in float32: the converter adds one for each."""
+    weights = {tensor.name for tensor in graph.initializer}
+    casts = {node.output[0]: node for node in graph.node if node.op_type == "Cast" and node.input[0] in weights}
+    others = [node for node in graph.node if node.output[0] not in casts]
+    nodes = [*casts.values(), *others]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _answers(path: Path, examples: Sequence[Mapping[str, Any]], provider: str) -> list[dict[str, Any]]:

@@ -16,9 +16,9 @@ from typing import Any
 from fxprune.atomic import move_files
 from fxprune.deploy.agreement import Agreement, agreement
 from fxprune.deploy.onnx_facts import read_facts
-from fxprune.deploy.ort import feeds, open_session, run
+from fxprune.deploy.ort import feeds, open_session, plain_line, run
 from fxprune.deploy.program import first_line
-from fxprune.deploy.weighted import PRODUCTS, TABLES, Ready, prepared, products_of
+from fxprune.deploy.weighted import PRODUCTS, TABLES, Ready, prepared, products_of, rename_quantised
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
 
@@ -102,7 +102,7 @@ def export_int8(
         tried = quantise.static(start, calibration, calibrators) if calibration else {DYNAMIC: quantise.dynamic(start)}
         chosen = max(tried, key=lambda name: tried[name][1])
         made = tried[chosen][0]
-        found = agreement(zip(_answers(made, examples), want, strict=True))
+        found = agreement(zip(_checked(made, examples), want, strict=True))
         left = len(products_of(made))
         files = tuple(move_files(made.parent, path.parent))
     return Int8Export(
@@ -129,7 +129,9 @@ class _Quantiser:
         """Make the tables int8, one scale for each."""
         if not self.ready.tables:
             return self.ready.path
-        return self._dynamic(self.ready.path, "tables", TABLES)
+        made = self._dynamic(self.ready.path, "tables", TABLES)
+        rename_quantised(made)  # the next step makes the same names out of those of the tensors
+        return made
 
     def dynamic(self, start: Path) -> tuple[Path, float]:
         """Make the products int8, with scales found while the model runs."""
@@ -228,6 +230,13 @@ def _of_one_shape(arrays: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Cut inputs to the smallest size along each axis: histograms are gathered over equal shapes only."""
     least = {name: tuple(map(min, zip(*(one[name].shape for one in arrays), strict=True))) for name in arrays[0]}
     return [{name: value[tuple(map(slice, least[name]))] for name, value in one.items()} for one in arrays]
+
+
+def _checked(path: Path, examples: Inputs) -> list[dict[str, Any]]:
+    try:
+        return _answers(path, examples)
+    except Exception as error:  # ONNX Runtime derives its errors from Exception alone
+        raise DeployError("the int8 file does not run", cause=plain_line(error)) from error
 
 
 def _answers(path: Path, examples: Inputs) -> list[dict[str, Any]]:

@@ -69,7 +69,8 @@ def plain_line(error: Exception) -> str:
     """Return the first line of what ONNX Runtime says, without its codes and places in its own source."""
     lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", lines[0])
-    return re.sub(r"/\S+\.(?:cc|h):\d+ \S.*?\) ", "", text)[:200]
+    text = re.sub(r"^Load model from .* failed:", "", text)
+    return re.sub(r"/\S+\.(?:cc|h):\d+ \S.*?\) ", "", text)[:400]
 
 
 def feeds(session: InferenceSession, kwargs: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fxprune.deploy.latency import LatencyRow
     from fxprune.deploy.onnx import OnnxExport
 
-ONNX, LATENCY, METRICS = "onnx/model.onnx", "latency.json", "metrics.jsonl"
+ONNX, INT8, LATENCY, METRICS = "onnx/model.onnx", "onnx/model.int8.onnx", "latency.json", "metrics.jsonl"
 Stage = Callable[[str], None]
 
 
@@ -47,7 +47,7 @@ class Outputs:
         hf: the Hugging Face model; None if the model is of no such class, or no config expresses it (see `failures`).
         onnx: the ONNX file, with its error against PyTorch; None if it failed.
         generation: the ONNX files with a key-value cache; None if the model does not generate with one.
-        onnx_bytes: "teacher" and "student" -> size of the ONNX file.
+        onnx_bytes: "teacher", "student" and "int8" -> size of the ONNX file.
         latency: teacher and student at every shape.
         failures: stage -> why it has no output.
         left: files of others that stand in the place of ours, and stay.
@@ -104,6 +104,7 @@ def write_outputs(
     tokenizer: Any = None,
     teacher: Traced | None = None,
     latency: LatencySettings | None = None,
+    int8: bool = False,
     files: Iterable[Path] = (),
     facts: Mapping[str, Any] | None = None,
     on_stage: Stage | None = None,
@@ -120,6 +121,7 @@ def write_outputs(
         tokenizer: saved beside the Hugging Face model.
         teacher: the dense model, for the latency; without it the student alone is timed.
         latency: where to time; None: not at all.
+        int8: whether to quantise the ONNX file too, and to time that beside it.
         files: those in the folder that the run has written already, such as its metrics.
         facts: more to write down in ``fxprune.json``.
         on_stage: told what is being written.
@@ -136,6 +138,8 @@ def write_outputs(
     writer.stage("ONNX", writer.onnx_file)
     if remembers(origin_of(slim).model_class):
         writer.stage("ONNX with a cache", writer.generating)
+    if int8 and writer.onnx is not None:
+        writer.stage("int8", writer.int8_file)
     if latency is not None and writer.onnx is not None:
         writer.stage("latency", lambda: writer.timed(teacher, latency))
     writer.stage("report", writer.report)
@@ -187,6 +191,15 @@ class _Writer:
         self.facts["generation"] = generation_facts(self.generation, reason)
         return self.generation.files if self.generation else ()
 
+    def int8_file(self) -> Iterable[Path]:
+        from fxprune.deploy.int8 import export_int8
+
+        examples = comparison_inputs(origin_of(self.slim).example_kwargs, self.slim)
+        done = export_int8(self.folder / ONNX, self.folder / INT8, examples)
+        self.onnx_bytes["int8"] = done.bytes
+        self.facts["int8"] = done.to_data()
+        return done.files
+
     def timed(self, teacher: Traced | None, settings: LatencySettings) -> Iterable[Path]:
         """Time the student, beside the teacher's ONNX file, which is not kept."""
         from fxprune.deploy.latency import latency_table, to_json
@@ -195,6 +208,8 @@ class _Writer:
         examples = origin_of(self.slim).example_kwargs
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".latency-") as temporary:
             models = {"student": self.folder / ONNX}
+            if "int8" in self.facts:
+                models["student int8"] = self.folder / INT8
             if teacher is not None:
                 self.on_stage("ONNX of the teacher, for its latency")
                 dense = export_onnx(teacher, examples, Path(temporary) / "teacher.onnx")

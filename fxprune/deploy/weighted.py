@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 PRODUCTS, TABLES = ("MatMul", "Gemm"), ("Gather",)
+_MADE = ("_quantized", "_scale", "_zero_point")  # endings of the names a quantiser makes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,23 @@ def products_of(path: Path) -> list[str]:
     import onnx
 
     return _products(onnx.load(path, load_external_data=False))
+
+
+def rename_quantised(path: Path) -> None:
+    """Give what a quantiser made of tables names that its next step does not make again."""
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        tensor.name = _of_table(tensor.name)
+    for node in model.graph.node:
+        node.input[:] = [_of_table(name) for name in node.input]
+        node.output[:] = [_of_table(name) for name in node.output]
+    onnx.save(model, path)
+
+
+def _of_table(name: str) -> str:
+    return f"{name}_of_table" if name.endswith(_MADE) else name
 
 
 def _products(model: ModelProto) -> list[str]:

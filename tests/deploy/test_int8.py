@@ -1,0 +1,87 @@
+"""int8 files of tiny models stay near the float32 file, and say how near."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from fxprune.deploy.int8 import export_int8
+from fxprune.deploy.onnx import export_onnx
+from fxprune.deploy.onnx_facts import read_facts
+from fxprune.deploy.weighted import prepared, products_of
+from fxprune.errors import DeployError
+from fxprune.shapes import resized
+
+
+class Tied(nn.Module):
+    """A vocabulary in and out through one table, and a product between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(90, 32)
+        self.inner = nn.Linear(32, 32)
+
+    def forward(self, input_ids):
+        hidden = torch.tanh(self.inner(self.table(input_ids)))
+        return {"logits": nn.functional.linear(hidden, self.table.weight)}
+
+
+@pytest.fixture(scope="module")
+def dense(tmp_path_factory):
+    torch.manual_seed(0)
+    examples = {"input_ids": torch.randint(0, 90, (5, 13))}
+    path = tmp_path_factory.mktemp("dense") / "model.onnx"
+    return export_onnx(Tied().eval(), examples, path).path, [resized(examples, 4, 11), resized(examples, 1, 7)]
+
+
+def test_dynamic_int8_is_small_and_near(dense, tmp_path):
+    path, examples = dense
+    done = export_int8(path, tmp_path / "small.onnx", examples)
+    assert (done.mode, done.products, done.left) == ("dynamic", 2, 0)
+    assert [file.name for file in tmp_path.iterdir()] == ["small.onnx"] == [file.name for file in done.files]
+    assert done.agreement.max_error < 0.05
+    assert done.agreement.cosine > 0.998
+    assert done.agreement.top1 >= 0.8
+    assert done.to_data()["bytes"] == done.path.stat().st_size < done.bytes_before
+
+
+def test_tables_may_stay_float(dense, tmp_path):
+    path, examples = dense
+    small = export_int8(path, tmp_path / "int8.onnx", examples)
+    large = export_int8(path, tmp_path / "tables.onnx", examples, tables=False)
+    assert large.bytes > small.bytes + 2 * 90 * 32
+    assert large.products == small.products
+
+
+def test_static_int8_keeps_the_nearest_calibrator(dense, tmp_path):
+    path, examples = dense
+    ids = examples[0]["input_ids"]
+    calibration = [{"input_ids": ids.roll(shift, 1)[:, : 11 - shift]} for shift in range(4)]
+    done = export_int8(path, tmp_path / "static.onnx", examples, calibration=calibration)
+    assert done.mode == "static"
+    assert set(done.tried) == {"MinMax", "Percentile", "Entropy"}
+    assert done.tried[done.calibrator] == max(done.tried.values())
+    assert done.agreement.cosine > 0.99
+    assert (done.products, done.left) == (2, 0)
+
+
+def test_a_tied_table_gets_a_copy_for_each_use(dense, tmp_path):
+    path, _ = dense
+    ready = prepared(path, tmp_path / "ready.onnx")
+    assert len(ready.products) == 2
+    assert len(ready.tables) == 1
+    assert "Transpose" not in read_facts(ready.path).ops
+    assert set(products_of(ready.path)) == set(ready.products)
+
+
+def test_a_model_without_products_has_nothing_to_quantise(tmp_path):
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "relu.onnx")
+    with pytest.raises(DeployError, match="no matrix product with a weight"):
+        export_int8(tmp_path / "relu.onnx", tmp_path / "int8.onnx", [{"x": torch.ones(2, 4)}])
+    assert [file.name for file in tmp_path.iterdir()] == ["relu.onnx"]
