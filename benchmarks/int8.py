@@ -142,9 +142,11 @@ def main(
     """Measure and print."""
     timing = Timing(grid=((1, 128), (8, 128)), threads=threads, rounds=100, seconds=seconds)
     with tempfile.TemporaryDirectory() as temporary:
-        made = known(keep) or list(cases(data, student, steps, layers, keep or Path(temporary)))
-        if keep:
-            (keep / "cases.json").write_text(json.dumps([asdict(case) for case in made], default=str))
+        made = known(keep)
+        if not made:
+            made = list(cases(data, student, steps, layers, keep or Path(temporary)))
+            if keep:
+                (keep / "cases.json").write_text(json.dumps([asdict(case) for case in made], default=str))
         results = [
             (case, compare([Competitor(name=name, path=file) for name, file in case.files.items()], timing))
             for case in made

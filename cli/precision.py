@@ -46,7 +46,8 @@ def export_int8_of(
     found = done.agreement
     how = f", ranges by {done.calibrator}" if done.calibrator else ""
     line = (
-        f"{done.path}  int8 {done.mode}{how}, {done.products} products of {done.products + done.left}, "
+        f"{done.path}  int8 {done.mode}{how}, {done.bits}-bit weights, "
+        f"{done.products} products of {done.products + done.left}, "
         f"{done.bytes_before / 1e6:.1f} -> {done.bytes / 1e6:.1f} MB, cosine {found.cosine:.5f}, "
         f"largest error {found.max_error:.1e}{_top1(found.top1)}"
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from fxprune.deploy import int8
 from fxprune.deploy.int8 import export_int8
 from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.onnx_facts import read_facts
@@ -46,6 +47,17 @@ def test_dynamic_int8_is_small_and_near(dense, tmp_path):
     assert done.agreement.cosine > 0.998
     assert done.agreement.top1 >= 0.8
     assert done.to_data()["bytes"] == done.path.stat().st_size < done.bytes_before
+
+
+def test_weights_have_7_bits_where_8_overflow_the_sums(dense, tmp_path, monkeypatch):
+    path, examples = dense
+    near = {8: 0.9, 7: 0.95}
+    monkeypatch.setattr(int8, "_nearest", lambda made, *_: max((near[bits], bits, made[bits]) for bits in made)[1:])
+    done = export_int8(path, tmp_path / "int8.onnx", examples)
+    assert done.bits == 7
+    weights = [t for t in onnx.load(done.path).graph.initializer if t.name.endswith("_quantized") and len(t.dims) == 2]
+    assert weights
+    assert max(abs(numpy_helper.to_array(weight).astype(int)).max() for weight in weights) <= 64
 
 
 def test_tables_may_stay_float(dense, tmp_path):
