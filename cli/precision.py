@@ -11,9 +11,9 @@ import torch
 
 from fxprune.cli.graphs import Opened
 from fxprune.deploy.fp16 import TOLERANCE, across, export_fp16
+from fxprune.deploy.grids import comparison_inputs
 from fxprune.deploy.int8 import STATIC, export_int8
 from fxprune.deploy.onnx import export_onnx
-from fxprune.deploy.outputs import comparison_inputs
 from fxprune.distillation.calibration import calibration_inputs
 from fxprune.errors import UsageError
 

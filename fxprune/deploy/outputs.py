@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from fxprune.atomic import atomic_write
 from fxprune.deploy.bundle import hf_facts, origin_of, write_graph, write_hf, write_plan
-from fxprune.deploy.description import describe, longest
+from fxprune.deploy.description import describe
 from fxprune.deploy.generation.caches import remembers
+from fxprune.deploy.grids import comparison_inputs, within
 from fxprune.deploy.manifest import remove_old, write_manifest
 from fxprune.errors import FxpruneError, UsageError
 from fxprune.traced import Traced
@@ -246,18 +247,5 @@ class _Writer:
         )
 
 
-def comparison_inputs(examples: Mapping[str, Any], traced: Traced) -> list[dict[str, Any]]:
-    """Return inputs to compare other precisions on: as the examples, one row of 32 and eight of 64 tokens."""
-    from fxprune.deploy.latency import full_inputs
-
-    return [full_inputs(examples, batch, length) for batch, length in within([(1, 32), (8, 64)], traced)]
-
-
 def _size(export: OnnxExport) -> int:
     return sum(file.stat().st_size for file in export.files)
-
-
-def within(grid: Iterable[tuple[int, int]], slim: Traced) -> list[tuple[int, int]]:
-    """Shorten lengths to what the model takes, such as the rows of its position table."""
-    most = longest(slim)
-    return list(dict.fromkeys((batch, length if most is None else min(length, most)) for batch, length in grid))
