@@ -79,7 +79,7 @@ class Field:
             tensors |= made_up(session, rows, batch, length, ragged=ragged)
         if self.examples:
             make = resized if ragged else full_inputs
-            known = input_tensors(make(self.examples, batch, length or 1))  # type: ignore[operator]
+            known = input_tensors(make(self.examples, batch, length or 1))
             tensors |= {name: _below(value, rows.get(name)) for name, value in known.items()}
         return {
             name: {value.name: tensors[value.name].numpy() for value in session.get_inputs()}
