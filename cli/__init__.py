@@ -6,7 +6,7 @@ import click
 
 from fxprune.cli.lazy import LazyGroup
 
-_NAMES = ("distill", "prune", "evaluate", "inspect", "explain", "export", "generate", "bench", "report")
+_NAMES = ("distill", "journal", "prune", "evaluate", "inspect", "explain", "export", "generate", "bench", "report")
 COMMANDS = {name: f"fxprune.cli.{name}" for name in _NAMES}
 
 

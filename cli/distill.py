@@ -38,6 +38,11 @@ OBJECTIVES = ["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classifi
 @click.option("--text-column", help="Column to read, where the data set has several; a pair as one,other.")
 @click.option("--target-column", help="Column of labels, tags or the text to write.")
 @click.option("--eval-every", type=opt.AT_LEAST_0, help="Steps between looks at held-out text.  [default: 20 a run]")
+@click.option("--resume", type=opt.FOLDER, metavar="FOLDER", help="Go on with the run in FOLDER, as it was told.")
+@click.option("--checkpoint-every", type=opt.AT_LEAST_1, metavar="STEPS", help="[default: about every 5 minutes]")
+@click.option(
+    "--keep-checkpoints", type=opt.AT_LEAST_1, default=2, show_default=True, help="The last ones, and snapshots."
+)
 @click.option("--log-with", multiple=True, metavar="TRACKER", help="tensorboard, wandb, ...; may be repeated.")
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds a process waits for the others of a run.")
 @opt.options(opt.repair, opt.repair_batches)
@@ -61,6 +66,9 @@ def command(
     text_column: str | None,
     target_column: str | None,
     int8: bool,
+    resume: Path | None,
+    checkpoint_every: int | None,
+    keep_checkpoints: int,
     latency: bool,
     grid: tuple[tuple[int, int], ...],
     threads: tuple[int, ...],
@@ -71,9 +79,17 @@ def command(
 
     fxprune distill --model bert-base-uncased --target-params 15M
     """
+    if resume is not None:
+        from fxprune.cli.resuming import resume_job
+
+        resume_job(resume, opt.given())
+        return
     settings |= opt.rest_of_recipe() | opt.chosen_target()
-    from fxprune.cli.jobs import DistillConfig, LatencySettings, Target, distill_job
-    from fxprune.distillation.config import LossWeights, ScheduleConfig
+    from fxprune.cli.distilling import Job, distill_job
+    from fxprune.cli.jobs import LatencySettings, Target
+    from fxprune.cli.render import say
+    from fxprune.distillation.checkpoints.keeper import Keeping
+    from fxprune.distillation.config import DistillConfig, LossWeights, ScheduleConfig
 
     config = DistillConfig(
         schedule=ScheduleConfig(
@@ -84,4 +100,15 @@ def command(
     )
     timing = LatencySettings(grid=grid, threads=threads) if latency else None
     to = Target(folder=output, overwrite=overwrite, latency=timing, as_json=as_json, int8=int8)
-    distill_job(model, dataset, config, (text_column, target_column), to)
+    keeping = Keeping(folder=output, every=checkpoint_every, last=keep_checkpoints, warn=say)
+    distill_job(
+        Job(
+            model=model,
+            dataset=dataset,
+            config=config,
+            text_column=text_column,
+            target_column=target_column,
+            to=to,
+            keeping=keeping,
+        )
+    )

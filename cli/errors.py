@@ -33,9 +33,9 @@ def handled(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         except FxpruneError as error:
             fail(error, as_json=bool(kwargs.get("as_json")))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             click.echo("interrupted; nothing more is written", err=True)
-            sys.exit(INTERRUPTED)
+            sys.exit(128 + getattr(error, "number", INTERRUPTED - 128))
         except BrokenPipeError:  # the reader of our output went away
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(CHECK_FAILED)
@@ -64,4 +64,5 @@ def fail(error: FxpruneError, *, as_json: bool = False) -> NoReturn:
 
 
 def _code(error: FxpruneError) -> int:
-    return CHECK_FAILED if isinstance(error, _FAILURES) else WRONG_USE
+    own: int | None = getattr(error, "exit_code", None)  # of a run that a signal has stopped
+    return own or (CHECK_FAILED if isinstance(error, _FAILURES) else WRONG_USE)

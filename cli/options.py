@@ -145,6 +145,8 @@ def model(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def run(*args: Any, model: str | None, model_argument: str | None, **options: Any) -> Any:
+        if options.get("resume") is not None and model is None and model_argument is None:
+            return command(*args, model="", **options)  # the run says which
         return command(*args, model=one_model(model, model_argument), **options)
 
     return model_option(click.argument("model_argument", metavar="[MODEL]", required=False)(trusted(run)))
@@ -217,6 +219,14 @@ def chosen_target() -> dict[str, Any]:
         chosen = {"target_params": ctx.params["snapshots"][-1]}
     check_one_of({f"--{name.replace('_', '-')}": chosen.get(name) for name in names}, TARGET_EXAMPLE)
     return {name: chosen.get(name) for name in names}
+
+
+def given() -> dict[str, Any]:
+    """Return the options that stand on the command line."""
+    ctx = click.get_current_context()
+    named = {parameter.name or "" for parameter in ctx.command.params}
+    sources = {name: ctx.get_parameter_source(name) for name in named}
+    return {name: ctx.params.get(name) for name in sorted(named) if sources[name] is ParameterSource.COMMANDLINE}
 
 
 def check_file(path: Path, overwrite: bool) -> None:

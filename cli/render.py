@@ -155,16 +155,21 @@ class StepProgress:
 
     def __enter__(self) -> StepProgress:
         self.progress.start()
-        self.began = monotonic()
+        self.begin(0)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.progress.stop()
+
+    def begin(self, done: int) -> None:
+        """Count the time from here, where `done` steps have been done."""
+        self.done, self.began = done, monotonic()
+        self.progress.update(self.task, completed=done)
 
     def show(self, step: int, params: int, losses: Mapping[str, float], tokens_per_second: float) -> None:
         """Show one step."""
         state = f"{params / 1e6:.2f}M params  loss {losses['total']:.3f}  {tokens_per_second:,.0f} tokens/s"
         self.progress.update(self.task, completed=step, state=state)
         if not self.live and (step == 1 or step % max(self.steps // 10, 1) == 0):
-            left = (monotonic() - self.began) / step * (self.steps - step)
+            left = (monotonic() - self.began) / (step - self.done) * (self.steps - step)
             say(f"step {step}/{self.steps}  {state}  {left:.0f} s left")

@@ -72,6 +72,13 @@ class Family:
         self.rows[snapshot.name] = (snapshot.step, snapshot.params, snapshot.held_out["student"])
         self.failures |= {f"{snapshot.name}, {stage}": reason for stage, reason in outputs.failures.items()}
 
+    def remember(self, sizes: tuple[int | str, ...], done: int) -> None:
+        """Take over what an earlier process of the run has written, up to the step it is to go on from."""
+        for name in map(folder_name, sizes):
+            row = _row_in(read_manifest(self.folder / name), name)
+            if row is not None and row[0] <= done:
+                self.rows[name] = row
+
     def finish(self, sizes: tuple[int | str, ...], final: Outputs) -> None:
         """Copy the result to the folder of its size, if that was asked for too, and make the report of them all."""
         for name in map(folder_name, sizes):
@@ -102,3 +109,15 @@ class Family:
             cells = [f"{losses.get(term, float('nan')):.3f}" for term in terms]
             table.add_row(str(self.folder / name), str(step), f"{params:,}", *cells)
         return table
+
+
+def _row_in(facts: Mapping[str, Any], name: str) -> Row | None:
+    """Return what a folder says of the snapshot it holds, if it does."""
+    step, params, losses = facts.get("step"), facts.get("parameters"), facts.get("losses")
+    student = losses.get("student") if isinstance(losses, dict) else None
+    if facts.get("snapshot") != name or not isinstance(student, dict):
+        return None
+    numbers = (step, params, *student.values())
+    if any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in numbers):
+        return None
+    return int(step or 0), int(params or 0), {str(term): float(value) for term, value in student.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_LEFT_OVER = re.compile(r"\..+\.[0-9a-f]{8}(\.\w+)?|\.(save|latency|onnx|hf)-\w{8}")
 
 
 def atomic_write(path: str | os.PathLike[str], data: bytes | str) -> None:
@@ -87,6 +91,13 @@ def move_files(source: Path, target: Path) -> list[Path]:
     for folder in {place.parent for place in moved}:
         _sync_folder(folder)
     return moved
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Delete what a killed process has left of files and folders it had not finished, down to two levels below."""
+    for path in [path for pattern in (".*", "*/.*", "*/*/.*") for path in folder.glob(pattern)]:
+        if _LEFT_OVER.fullmatch(path.name) and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _beside(target: Path) -> Path:

@@ -91,6 +91,10 @@ class DistillError(FxpruneError):
     """A distillation run that cannot start or go on."""
 
 
+class CheckpointError(FxpruneError):
+    """A checkpoint that is damaged, or of another run."""
+
+
 class EvaluationError(FxpruneError):
     """A fine-tuning that failed."""
 

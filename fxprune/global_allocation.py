@@ -53,7 +53,7 @@ class GlobalAllocation:
         self.choices = choices_of(cost, groups, constraints or Constraints(), min_keep, round_to)
         self.dense = {name: groups[name].size for choice in self.choices for names in choice.names for name in names}
         self.total = cost.count({})
-        self._aim: Counts = {}  # widths at the target, as last chosen
+        self.aim: Counts = {}  # widths at the target, as last chosen
         self._check(target, cost.noun)
 
     def _check(self, target: int, noun: str) -> None:
@@ -98,10 +98,10 @@ class GlobalAllocation:
         if stay and left:
             return self._best(scores, bound, now)
         best = self._best(scores, self.target, now)
-        kept = all(self._aim[name] <= now[name] for name in self._aim)
-        if not self._aim or not kept or self._is_near(best, self.target) or not self._is_near(self._aim, self.target):
-            self._aim = best
-        return self._towards(self._aim, bound, now)
+        kept = all(self.aim[name] <= now[name] for name in self.aim)
+        if not self.aim or not kept or self._is_near(best, self.target) or not self._is_near(self.aim, self.target):
+            self.aim = best
+        return self._towards(self.aim, bound, now)
 
     def _towards(self, aim: Counts, bound: int, now: Counts) -> Counts:
         """Return the widths nearest to `now`, on the way to `aim`, that cost at most `bound`."""

@@ -27,9 +27,14 @@ class Smoothed:
         return self.mean
 
     @property
+    def averages(self) -> dict[str, UnitScores]:
+        """All that is kept, by what it is an average of; changed in place, it is another state."""
+        return {"mean": self.mean}
+
+    @property
     def tensors(self) -> list[Tensor]:
         """All that is kept, in an order that depends on the names alone."""
-        return [self.mean[name] for name in sorted(self.mean)]
+        return [average[name] for average in self.averages.values() for name in sorted(average)]
 
     def update(self, scores: UnitScores) -> UnitScores:
         """Add one step's scores; return what units are ranked by."""
@@ -65,9 +70,9 @@ class Platon(Smoothed):
         return {name: mean * self.spread[name] for name, mean in self.mean.items()}
 
     @property
-    def tensors(self) -> list[Tensor]:
-        """All that is kept, in an order that depends on the names alone."""
-        return [*super().tensors, *(self.spread[name] for name in sorted(self.spread))]
+    def averages(self) -> dict[str, UnitScores]:
+        """All that is kept, by what it is an average of; changed in place, it is another state."""
+        return {**super().averages, "spread": self.spread}
 
     def update(self, scores: UnitScores) -> UnitScores:
         """Add one step's scores; return what units are ranked by."""

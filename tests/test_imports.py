@@ -68,7 +68,7 @@ LAYERS = [
     {"axes", "calls"},
     {"rules"},
     {"sizes"},
-    {"errors", "atomic", "quiet", "printable", "trust", "wording"},
+    {"errors", "atomic", "quiet", "printable", "trust", "wording", "occupied"},
 ]
 
 # inside a function, where the public API or a command reaches up to what it needs only now and then

@@ -16,6 +16,7 @@ from fxprune.deploy.generation.caches import remembers
 from fxprune.deploy.grids import comparison_inputs, within
 from fxprune.deploy.manifest import remove_old, write_manifest
 from fxprune.errors import FxpruneError, UsageError
+from fxprune.occupied import NAME as LOCK
 from fxprune.traced import Traced
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def check_output(folder: Path, overwrite: bool, *, source: str | None = None) ->
     parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise UsageError(f"output '{folder}' cannot be written", remedy="choose another --output")
-    if folder.is_dir() and not overwrite and any(folder.iterdir()):
+    if folder.is_dir() and not overwrite and any(path.name != LOCK for path in folder.iterdir()):
         raise UsageError(
             f"output folder '{folder}' is not empty", remedy="choose another --output, or pass --overwrite"
         )

@@ -81,8 +81,8 @@ class Accumulator:
         full, result = False, None
         try:
             result = work()
-        except RuntimeError as error:
-            if not should_reduce_batch_size(error):
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
                 raise
             full = True
         if self.ranks.any(full):
@@ -132,6 +132,11 @@ class Accumulator:
             student, teacher = once or self._run(part)
             found.append((*self.terms.vectors(student, part), *self.terms.vectors(teacher, part)))
         return [torch.cat(vectors) for vectors in zip(*found, strict=True)]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether something failed because it did not fit into memory."""
+    return isinstance(error, MemoryError) or should_reduce_batch_size(error)
 
 
 def check_finite(losses: Mapping[str, float], step: int) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from fxprune.distillation.accumulation import NotANumberError
+from fxprune.distillation.accumulation import NotANumberError, is_out_of_memory
 from fxprune.distillation.batch import Batch
 from fxprune.distillation.feeding import OutOfTextError
 from fxprune.distillation.finishing import finished, handed_out
@@ -17,8 +17,10 @@ from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport
 from fxprune.distillation.report import DistillResult, Snapshot, StepReport
 from fxprune.distillation.rescue import UnfinishedError, bring_back, is_sound, remember
-from fxprune.errors import FxpruneError
+from fxprune.distillation.stream import Stream
+from fxprune.errors import DistillError, FxpruneError
 from fxprune.forecast import flops_of
+from fxprune.hub import first_line
 
 
 @dataclass(slots=True)
@@ -31,29 +33,34 @@ class Run:
         held_out: batches the result is measured on.
         start: what was known before the first step.
         examples: inputs the model was captured with.
+        history: every step so far.
+        seconds: they took.
     """
 
     distiller: Distiller
-    batches: Iterator[Batch]
+    batches: Stream
     held_out: list[Batch]
     start: StartReport
     examples: Mapping[str, Tensor]
-    _history: list[StepReport] | None = None
-    _seconds: float = 0.0
+    history: list[StepReport] = field(default_factory=list)
+    seconds: float = 0.0
     _sound: int = 0
     _counted: int | None = None
 
     def steps(self) -> Iterator[StepReport]:
-        """Train, and tell each step."""
-        self._history = []
-        for step in range(1, self.distiller.config.max_steps + 1):
+        """Train, and tell each step; a run that goes on tells those that are left."""
+        for step in range(self.distiller.done + 1, self.distiller.config.max_steps + 1):
             began = time.monotonic()
             try:
                 report = self._step(step)
             except (NotANumberError, OutOfTextError) as error:
                 raise self._unfinished(error, step) from error
-            self._history.append(report)
-            self._seconds += time.monotonic() - began
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise _no_memory(error, step) from error
+            self.history.append(report)
+            self.seconds += time.monotonic() - began
             yield report
 
     def _step(self, step: int) -> StepReport:
@@ -92,6 +99,13 @@ class Run:
             self._sound = step
         return found
 
+    def goes_on(self, history: list[StepReport], seconds: float) -> None:
+        """Take over what an earlier process has told; its student is in place."""
+        self.history, self.seconds = history, seconds
+        self._counted = history[-1].flops
+        remember(self.distiller.optimizer)
+        self._sound = history[-1].step
+
     def snapshot(self, step: StepReport) -> Snapshot | None:
         """Return the student as it is after `step`, if it has rested at a waypoint; the run goes on."""
         waypoint = self.distiller.cutter.rested(step.step)
@@ -127,6 +141,14 @@ class Run:
             held_out=measured,
             objective=self.start.objective,
             notes=(*self.start.notes, *self.distiller.mender.notes),
-            history=tuple(self._history or ()),
-            seconds=self._seconds,
+            history=tuple(self.history),
+            seconds=self.seconds,
         )
+
+
+def _no_memory(error: Exception, step: int) -> DistillError:
+    return DistillError(
+        f"there is not enough memory for step {step}",
+        cause=first_line(error),
+        remedy="use a smaller --micro-batch or --length, or more memory",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from fxprune.distillation.checkpoints.saved import Saved, by_prefix
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.waypoints import Way, Waypoint
 from fxprune.global_allocation import GlobalAllocation
@@ -52,6 +54,7 @@ class Cutter:
         self.scorer = UnitScorer(student.groups, per_matrix=config.per_matrix)
         self.scores = smoothing_for(config.importance, config.smoothing)
         self.silent: dict[str, Tensor] = {}  # which units of now stay, where others are zeroed until the next rewrite
+        self.evidence = ""  # hash of the scores the last cut followed
         self._places = all_places(student.groups), reviving_places(student.groups)
 
     # ------------------------------------------------------------------ when
@@ -142,6 +145,7 @@ class Cutter:
     def _ranked(self, left: float) -> dict[str, Tensor]:
         """Return which units of now stay; without revival, those that are zeroed do not come back."""
         scores = self.scores.value
+        self.evidence = _hash(scores)
         if not self.config.schedule.revive:
             scores = {name: _last(score, self.silent.get(name)) for name, score in scores.items()}
         return self.student.best(self._counts(left, scores), scores)
@@ -154,6 +158,46 @@ class Cutter:
         at_most = {} if self.config.schedule.revive else present
         return self.final.counts(scores, left, at_most, stay=self.stop is not None)
 
+    # ------------------------------------------------------------------ between two steps
+
+    def saved(self) -> Saved:
+        """Return where it is on its way, and what is zeroed; the scores are in `saved_scores`."""
+        aim = self.final.aim if isinstance(self.final, GlobalAllocation) else {}
+        ahead, resting = len(self.way.ahead), self.stop is not None
+        where = {"arrived": self.arrived, "rests_until": self.rests_until, "ahead": ahead, "resting": resting}
+        return Saved({**where, "aim": aim}, {name: mask.clone() for name, mask in self.silent.items()})
+
+    def saved_scores(self) -> Saved:
+        """Return the running averages, which are those of this process."""
+        found: dict[str, Tensor] = {}
+        for kind, average in self.scores.averages.items():
+            found |= by_prefix(kind, average)
+        return Saved({kind: {} for kind in self.scores.averages}, found)
+
+    def restore(self, saved: Saved) -> None:
+        """Put back what `saved` returned, once the student is cut as it was."""
+        self.arrived, self.rests_until = saved.flag("arrived"), saved.integer("rests_until")
+        passed = len(self.way.ahead) - saved.integer("ahead", 0, len(self.way.ahead))
+        before = [self.way.ahead.pop(0) for _ in range(passed)]
+        self.stop = before[-1] if saved.flag("resting") and before else None
+        self.silent = {name: saved.tensor(name, self._shape(saved, name), torch.bool) for name in saved.tensors}
+        if isinstance(self.final, GlobalAllocation):
+            aim = saved.part("aim")
+            self.final.aim = {name: aim.integer(name, 1, self.dense.get(name, 0)) for name in aim.data}
+
+    def restore_scores(self, saved: Saved) -> None:
+        """Put back what `saved_scores` returned, once the student is cut as it was."""
+        for kind, average in self.scores.averages.items():
+            part = saved.part(kind)
+            average.update({name: part.tensor(name, self._shape(part, name)) for name in part.tensors})
+
+    def _shape(self, saved: Saved, name: str) -> tuple[int, ...]:
+        groups = self.student.groups
+        if name not in groups or groups[name].frozen is not None:
+            raise saved.wrong(f"there is no group {name!r}")
+        outer = groups.ragged.get(name)
+        return (groups[name].size,) if outer is None else (groups[outer].size, groups[name].size)
+
     def _trains_on(self) -> bool:
         """Tell whether zeroed units may return: until the target is reached."""
         return self.config.schedule.revive and not self.arrived
@@ -161,6 +205,14 @@ class Cutter:
     def _silence(self, *, reviving: bool) -> None:
         kept = self.student.ledger.kept(self.silent)
         silence(self.student.traced, self.student.groups, kept, self._places[reviving])
+
+
+def _hash(scores: UnitScores) -> str:
+    found = hashlib.sha256()
+    for name in sorted(scores):
+        found.update(name.encode())
+        found.update(scores[name].contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def _last(score: Tensor, stays: Tensor | None) -> Tensor:

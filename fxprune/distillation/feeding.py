@@ -20,6 +20,7 @@ from fxprune.distillation.packing import fixed_batches, packed_batches
 from fxprune.distillation.pairs import PairEncoder
 from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.sentences import fixed_sentence_batches, sentence_batches
+from fxprune.distillation.stream import Stream
 from fxprune.distillation.tables import read_table
 from fxprune.errors import DataError
 
@@ -38,7 +39,7 @@ def feed(
     text_column: str | None,
     ranks: Ranks | None = None,
     columns: Columns | None = None,
-) -> tuple[list[Batch], Iterator[Batch]]:
+) -> tuple[list[Batch], Stream]:
     """Return held-out batches (masked once, the same for every run) and the endless training batches.
 
     All are whole and the same in every process.
@@ -73,20 +74,23 @@ def feed(
     masks = generator_for(config.seed)
     return (
         [objective.prepare(batch, tokenizer, fixed, config.mask_probability) for batch in held_out],
-        (objective.prepare(batch, tokenizer, masks, config.mask_probability) for batch in packed),
+        Stream(
+            packed,
+            lambda batch: objective.prepare(batch, tokenizer, masks, config.mask_probability),
+            masks,
+            spec=dataset,
+        ),
     )
 
 
-def _feed_rows(
-    dataset: str, encode: Encoder, columns: Columns, config: DistillConfig
-) -> tuple[list[Batch], Iterator[Batch]]:
+def _feed_rows(dataset: str, encode: Encoder, columns: Columns, config: DistillConfig) -> tuple[list[Batch], Stream]:
     content, size = columns.content[0], config.batch_size
     held_out = read_table(dataset, content, split="held_out")
     rows = read_table(dataset, content, split="train", seed=config.seed)
     read = partial(grouped_batches, rows, encode, batch_size=size, seed=config.seed)
     return (
         fixed_grouped_batches(held_out, encode, batch_size=size, n=config.held_out_batches),
-        enough(read, config, sized=hasattr(rows, "__len__")),
+        Stream(enough(read, config, sized=hasattr(rows, "__len__")), spec=dataset),
     )
 
 

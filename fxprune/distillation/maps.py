@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fxprune.axes import Axis
+from fxprune.distillation.checkpoints.saved import Saved
 from fxprune.distillation.taps import FeatureTap
 from fxprune.units import IndexCache, Kept
 
@@ -82,3 +83,13 @@ class FeatureMap:
             self.weight = self.weight[:, index].contiguous()
             self.inner = self.inner[index][:, index].contiguous()
             self.cross = self.cross[:, index].contiguous()
+
+    def saved(self) -> Saved:
+        """Return the map between two steps."""
+        return Saved(tensors={"weight": self.weight, "inner": self.inner, "cross": self.cross})
+
+    def restore(self, saved: Saved) -> None:
+        """Put back what `saved` returned, once the units that were gone are cut."""
+        for name in ("weight", "inner", "cross"):
+            now = getattr(self, name)
+            setattr(self, name, saved.tensor(name, now.shape).to(now.device))

@@ -13,6 +13,7 @@ from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 
 from fxprune.distillation.batch import Batch
+from fxprune.distillation.checkpoints.saved import Saved
 from fxprune.errors import DistillError
 
 _OF_FREE = 0.8  # of the memory a GPU has left: the next batch may hold longer sequences, and memory is in pieces
@@ -89,6 +90,17 @@ class MicroBatch:
             if self._bytes is None:
                 self._bytes = kept.bytes
             self._fit(part, kept.bytes, self._bytes)
+
+    def saved(self) -> Saved:
+        """Return what was measured."""
+        measured = {"tokens": self._tokens, "bytes": self._bytes, "share": self._share, "stale": self._stale}
+        return Saved({name: value for name, value in measured.items() if value is not None})
+
+    def restore(self, saved: Saved) -> None:
+        """Put back what `saved` returned."""
+        self._tokens = saved.integer("tokens") if saved.optional("tokens") else None
+        self._bytes = saved.number("bytes") if saved.optional("bytes") else None
+        self._share, self._stale = saved.number("share"), saved.flag("stale")
 
     def _fit(self, part: Batch, used: float, allowed: float) -> None:
         self._stale = False

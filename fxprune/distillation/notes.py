@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.feeding import by_sentence
 from fxprune.distillation.objective import FEATURES, Objective
+from fxprune.distillation.report import StepReport
 from fxprune.distillation.taps import Taps
 from fxprune.student import Student
 
@@ -19,13 +20,14 @@ _SIGHTS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartReport:
-    """What is known before the first step."""
+    """What is known before the first step; of a run that goes on, with the steps it has done."""
 
     teacher_params: int
     teacher_flops: int | None  # at batch 1 and the length of training; None where they depend on data
     student_params: int | None  # as planned, or at most; None where a global allocation counts FLOPs
     objective: str
     notes: tuple[str, ...]
+    history: tuple[StepReport, ...] = ()
 
 
 def notes_on(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
 from fxprune import api
+from fxprune.distillation.checkpoints.keeper import Keeper, Keeping
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.course import Run
 from fxprune.distillation.device import choose_device, move
 from fxprune.distillation.discrepancy import Discrepancy
+from fxprune.distillation.driver import Driver
 from fxprune.distillation.feeding import feed
 from fxprune.distillation.loop import Distiller
 from fxprune.distillation.notes import StartReport, notes_on
@@ -47,6 +50,8 @@ def distill(
     on_start: Callable[[StartReport], None] | None = None,
     on_step: Callable[[StepReport], None] | None = None,
     on_snapshot: Callable[[Snapshot], None] | None = None,
+    keeping: Keeping | None = None,
+    stop: Callable[[], int | None] | None = None,
 ) -> DistillResult:
     """Narrow a model step by step while it learns from its dense self.
 
@@ -64,10 +69,15 @@ def distill(
         on_start: called once the target is known to be reachable, before the first step.
         on_step: called after each step.
         on_snapshot: called at each of `config.snapshots` on the way, once the student has rested there.
+        keeping: where checkpoints go, and whether the run goes on from one: on the CPU, in one process, it ends bit for
+            bit as it would have without a stop. None: nothing is kept.
+        stop: asked after each step; returns the number of a signal to stop at, or None to go on.
     Raises:
         UsageError, DataError, CaptureError, PlanError: before anything is trained.
         UnfinishedError: a loss or gradient stopped being a number; holds the result so far.
-        DistillError: another process stopped.
+        DistillError: another process stopped, memory ran out, or a checkpoint cannot be written.
+        StoppedError: asked to stop; a checkpoint is written.
+        CheckpointError: the run cannot go on from the checkpoints there are.
         VerifyError: with ``verify``, a proof failed.
     Source:
         Liang et al. 2023, HomoDistil, arXiv:2302.09632.
@@ -82,14 +92,14 @@ def distill(
         target_column=target_column,
         ranks=ranks,
     )
+    keeper = None if keeping is None else Keeper(run, keeping)
+    if keeper is not None:
+        keeper.restore()
     if on_start is not None:
-        on_start(run.start)
-    for step in run.steps():
-        if on_step is not None:
-            on_step(step)
-        if on_snapshot is not None and (taken := run.snapshot(step)) is not None:
-            on_snapshot(taken)
-            run.distiller.ranks.wait()
+        on_start(replace(run.start, history=tuple(run.history)))
+    if keeper is not None:
+        keeper.take_over()
+    Driver(run=run, keeper=keeper, on_step=on_step, on_snapshot=on_snapshot, stop=stop).to_the_end()
     return run.result()
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fxprune.atomic import atomic_write
+from fxprune.distillation.checkpoints.history import line_of, lines_of
 from fxprune.distillation.report import StepReport
 from fxprune.errors import UsageError, unknown_name
 
@@ -35,20 +36,28 @@ class Recorder:
         path: of the JSON lines; started anew.
         trackers: names of trackers; their files go beside it.
         settings: of the run, for the trackers.
+        history: steps that are written already, by an earlier process.
     """
 
-    def __init__(self, path: Path, trackers: Iterable[str] = (), settings: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        trackers: Iterable[str] = (),
+        settings: Mapping[str, Any] | None = None,
+        history: Iterable[StepReport] = (),
+    ) -> None:
         self.path = path
-        self._file = path.open("w", encoding="utf-8")
+        atomic_write(path, lines_of(history))
+        self._file = path.open("a", encoding="utf-8")
         self._trackers = [_tracker(name, path.parent, settings or {}) for name in trackers]
 
     def write(self, step: StepReport) -> None:
         """Write one step."""
-        row = {name: value for name, value in asdict(step).items() if value is not None}
-        self._file.write(json.dumps(row) + "\n")
+        line = line_of(step)
+        self._file.write(line)
         self._file.flush()
         for tracker in self._trackers:
-            tracker.log(_flat(row), step=step.step)
+            tracker.log(_flat(json.loads(line)), step=step.step)
 
     def close(self) -> None:
         """End the files."""

@@ -87,7 +87,12 @@ def test_the_same_plan_gives_the_same_weights_and_overwrites_only_our_files(prun
 def test_distill_trains_and_fills_the_folder(run, bert, text):
     result = run("distill", "--model", bert, "--dataset", text, "--target-params", "50%", *SHORT, "--no-latency")
     assert result.exit_code == 0, result.output
-    assert files(Path("out")) == FILES | {"metrics.jsonl"}
+    written = files(Path("out"))
+    assert {name for name in written if not name.startswith("checkpoints/")} == FILES | {
+        "metrics.jsonl",
+        "journal.jsonl",
+    }
+    assert {"checkpoints/run.json", "checkpoints/step-3/manifest.json"} <= written
     steps = [json.loads(line) for line in Path("out/metrics.jsonl").read_text().splitlines()]
     assert [step["step"] for step in steps] == [1, 2, 3]
     assert steps[-1]["params"] < steps[0]["params"]
@@ -102,12 +107,12 @@ def test_distill_trains_and_fills_the_folder(run, bert, text):
 
 
 def test_a_loss_that_is_no_number_is_a_failure_not_a_mistake(run, bert, text, monkeypatch):
-    from fxprune.cli import jobs
+    from fxprune.cli import distilling
 
     def explode(*_, **__):
         raise DistillError("the kl loss is nan at step 7", remedy="lower --learning-rate")
 
-    monkeypatch.setattr(jobs, "distill", explode)
+    monkeypatch.setattr(distilling, "distill", explode)
     result = run("distill", "--model", bert, "--dataset", text, "--target-params", "50%", *SHORT)
     assert result.exit_code == 1
     assert "the kl loss is nan at step 7" in result.stderr

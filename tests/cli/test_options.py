@@ -62,7 +62,7 @@ def test_a_loss_weight_that_cannot_be_meant_is_refused(run, given, said):
 
 def test_a_recipe_gives_the_defaults_and_options_go_before_it(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("fxprune.cli.jobs.distill_job", lambda model, dataset, config, *rest: seen.append(config))
+    monkeypatch.setattr("fxprune.cli.distilling.distill_job", lambda job: seen.append(job.config))
     runner = CliRunner()
     for more in ([], ["--target-params", "3M"], ["--max-steps", "5", "--loss-weight", "kl=0.5"]):
         result = runner.invoke(main, ["distill", "--model", "demo", "--recipe", "homobert-tiny", *more])

@@ -1,0 +1,246 @@
+"""The job of ``fxprune distill``: check, load, train, write, report; from the start, or on from a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from fxprune.api import capture
+from fxprune.cli import render
+from fxprune.cli.errors import process_index
+from fxprune.cli.foresight import foresee, say
+from fxprune.cli.jobs import Target, made_by, say_stage, take
+from fxprune.cli.metrics import Metrics
+from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_rows
+from fxprune.cli.signals import Halted, Signals
+from fxprune.cli.snapshots import Family
+from fxprune.deploy.outputs import check_output, write_outputs
+from fxprune.distillation.checkpoints.keeper import FOLDER, ORDER, Keeping, writing
+from fxprune.distillation.checkpoints.order import Order, whole_path
+from fxprune.distillation.checkpoints.storage import found_in, step_of
+from fxprune.distillation.columns import check_dataset
+from fxprune.distillation.config import DistillConfig
+from fxprune.distillation.data import DEFAULT_DATASET
+from fxprune.distillation.device import choose_device
+from fxprune.distillation.objective import find_objective, free_places
+from fxprune.distillation.ranks import Ranks
+from fxprune.distillation.report import DistillResult, Snapshot, StepReport
+from fxprune.distillation.rescue import UnfinishedError
+from fxprune.distillation.run import StartReport, distill
+from fxprune.distillation.settling import with_segments
+from fxprune.distillation.waypoints import folder_name
+from fxprune.errors import DataError
+from fxprune.hub import offline
+from fxprune.occupied import Seat
+from fxprune.preprocessors import load_preprocessor
+from fxprune.sources import Source, example_inputs, load_model
+from fxprune.traced import Traced
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is asked for.
+
+    Attributes:
+        model: what is distilled.
+        dataset: on what; None: the default one.
+        config: settings.
+        text_column, target_column: of the data set.
+        to: where results go.
+        keeping: how the run is kept, and whether it goes on.
+    """
+
+    model: str
+    dataset: str | None
+    config: DistillConfig
+    text_column: str | None
+    target_column: str | None
+    to: Target
+    keeping: Keeping
+
+    def order(self, dataset: str) -> Order:
+        """Return it as what is written down, so that the run can go on by itself."""
+        timing = self.to.latency
+        return Order(
+            model=whole_path(self.model),
+            dataset=whole_path(dataset),
+            config=self.config,
+            text_column=self.text_column,
+            target_column=self.target_column,
+            latency=timing is not None,
+            int8=self.to.int8,
+            grid=timing.grid if timing else (),
+            threads=timing.threads if timing else (),
+            checkpoint_every=self.keeping.every,
+            keep_checkpoints=self.keeping.last,
+        )
+
+
+def distill_job(job: Job) -> None:
+    """Distil, write everything, and print the comparison; of several processes, the first one does."""
+    folder, main = job.to.folder, process_index() == 0
+    with Seat(folder) as seat, Signals() as signals:
+        if not main:
+            render.hush()
+        elif job.keeping.resume:
+            take(seat)
+        else:
+            seat.check()
+            check_output(folder, job.to.overwrite, source=job.model)
+        try:
+            _Distilling(job, signals, seat).run()
+        except Halted:
+            if main and (folder / FOLDER / ORDER).is_file():
+                render.say(f"go on with: fxprune distill --resume {folder}")
+            raise
+
+
+class _Distilling:
+    """One job on its way: the model is loaded, the run is not begun."""
+
+    def __init__(self, job: Job, signals: Signals, seat: Seat) -> None:
+        self.job, self.signals, self.seat = job, signals, seat
+        config = job.config
+        device = choose_device(config.device)
+        self.dataset = job.dataset or _default_dataset()
+        check_dataset(self.dataset, job.text_column, job.target_column)
+        if not job.keeping.resume:
+            free = partial(_free_of_student, wanted=config.objective)
+            planned = foresee(job.model, config.goal, free, loadable=config.loadable)
+            if planned is not None:
+                say(planned)
+        render.say(f"loading {job.model}")
+        self.source: Source = load_model(job.model)
+        self.tokenizer = load_preprocessor(self.source)
+        examples = example_inputs(self.source.model, self.tokenizer)
+        self.examples: Mapping[str, Tensor] = with_segments(
+            examples, self.source.model, self.tokenizer, self.dataset, job.text_column
+        )
+        self.facts = {**made_by("distill", job.model, self.dataset), "settings": asdict(config)}
+        self.family = Family(job.to.folder, self.tokenizer, job.to.latency, self.facts, int8=job.to.int8)
+        self.ranks = Ranks.join(device, config.timeout)
+
+    def run(self) -> None:
+        """Train, and write what comes out."""
+        stopped: UnfinishedError | None = None
+        with (
+            render.StepProgress(self.job.config.max_steps) as progress,
+            Metrics(self.job.to.folder, self.facts, self.ranks) as metrics,
+        ):
+            try:
+                result = self._train(progress, metrics)
+            except UnfinishedError as error:
+                stopped, result = error, error.result
+        self.signals.end_of_training()
+        if not self.ranks.main:
+            self.ranks.wait()
+            return
+        with writing(self.job.to.folder, "the results"):
+            self._write(result, metrics, stopped)
+
+    def _train(self, progress: render.StepProgress, metrics: Metrics) -> DistillResult:
+        job = self.job
+
+        def on_start(start: StartReport) -> None:
+            if self.ranks.main:
+                take(self.seat)
+            _say_start(start)
+            self.family.begin(start)
+            self.family.remember(job.config.snapshots, len(start.history))
+            metrics.begin(start.history)
+            progress.begin(len(start.history))
+            self.signals.patient = True
+
+        def on_step(step: StepReport) -> None:
+            metrics.write(step)
+            progress.show(step.step, step.params, step.losses, step.tokens_per_second)
+
+        def on_snapshot(snapshot: Snapshot) -> None:
+            if self.ranks.main:
+                with writing(job.to.folder, f"the snapshot {snapshot.name}"):
+                    self.family.write(snapshot)
+
+        return distill(
+            self.source.model,
+            self.tokenizer,
+            self.dataset,
+            job.config,
+            examples=self.examples,
+            text_column=job.text_column,
+            target_column=job.target_column,
+            ranks=self.ranks,
+            on_start=on_start,
+            on_step=on_step,
+            on_snapshot=on_snapshot,
+            keeping=replace(job.keeping, order=job.order(self.dataset).to_data()),
+            stop=self.signals,
+        )
+
+    def _write(self, result: DistillResult, metrics: Metrics, stopped: UnfinishedError | None) -> None:
+        config, to, family = self.job.config, self.job.to, self.family
+        flops = flop_facts(result.teacher_flops, result.student_flops, config.length)
+        facts = {
+            **self.facts,
+            "params": {"teacher": result.teacher_params, "student": result.student_params},
+            "flops": flops,
+            "objective": result.objective,
+            "losses": result.held_out,
+            "notes": list(result.notes),
+            "seconds": result.seconds,
+            "snapshots": [str(to.folder / folder_name(size)) for size in config.snapshots],
+            **({} if stopped is None else {"unfinished": stopped.to_data()}),
+        }
+        outputs = write_outputs(
+            result.student,
+            to.folder,
+            tokenizer=self.tokenizer,
+            teacher=capture(self.source.model, self.examples) if to.latency and stopped is None else None,
+            latency=to.latency if stopped is None else None,
+            int8=to.int8,
+            files=metrics.files,
+            facts=facts,
+            on_stage=say_stage,
+        )
+        if stopped is not None:
+            render.say(f"the student as it was after step {stopped.weights_of} is in {to.folder}")
+            if found := found_in(to.folder / FOLDER):
+                last = f"the last checkpoint is that of step {step_of(found[0])}"
+                render.say(f"{last}: fxprune distill --resume {to.folder} goes on from there")
+            self.ranks.wait()
+            raise stopped
+        family.finish(config.snapshots, outputs)
+        if family.rows and not to.as_json:
+            render.out().print(family.table())
+        outputs = replace(outputs, failures={**outputs.failures, **family.failures})
+        self.ranks.wait()
+        rows = [*size_rows(result.teacher_params, result.student_params, outputs), *flop_rows(flops)]
+        report(facts, outputs, [*rows, *loss_rows(result.objective, result.held_out)], as_json=to.as_json)
+
+
+def _free_of_student(traced: Traced, tokenizer: Any, wanted: str) -> frozenset[int] | None:
+    if tokenizer is None and any(node.target == "input_ids" for node in traced.graph.nodes):
+        return None  # loading will say it
+    return free_places(find_objective(traced, tokenizer, wanted), traced)
+
+
+def _default_dataset() -> str:
+    name = ":".join(DEFAULT_DATASET)
+    if offline():
+        raise DataError(
+            f"the default data set {name} needs a network, and there is none",
+            remedy="pass --dataset demo, or --dataset with local text files",
+        )
+    return name
+
+
+def _say_start(start: StartReport) -> None:
+    student = "by score" if start.student_params is None else f"{start.student_params:,}"
+    render.say(f"{start.teacher_params:,} -> {student} parameters, objective: {start.objective}")
+    if start.history:
+        render.say(f"going on after step {len(start.history)}")
+    for note in start.notes:
+        render.say(note)

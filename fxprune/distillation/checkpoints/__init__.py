@@ -1,0 +1,1 @@
+"""Checkpoints of a run: what they hold, how they are stored, and when they are written."""
