@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fxprune.api import analyse, capture, constraints
+from fxprune.api import capture, constraints
 from fxprune.cli import render
 from fxprune.cli.foresight import facts, foresee, sizes, table
 from fxprune.cli.graphs import open_model
 from fxprune.errors import UsageError
 from fxprune.forecast import forecast
-from fxprune.goal import Allocation, Goal
+from fxprune.goal import Allocation, Goal, Purpose
 from fxprune.groups import byproducts, feature_outputs
+from fxprune.planning import plan_latency
+from fxprune.student import Student
 from fxprune.traced import Traced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """What `fxprune prune` is asked for; one of the first four."""
+    """What `fxprune prune` is asked for; one of the first five."""
 
     target_params: str | None
     target_flops: str | None
+    target_latency: str | None
     ratio: float | None
     plan_file: Path | None
+    at: str | None
+    optimise_for: Purpose
     length: int
     allocation: Allocation
     min_keep: float | None
@@ -45,8 +50,7 @@ class Cut:
         """How small the model shall be; None where a plan says it."""
         if self.plan_file is not None:
             return None
-        names = ("ratio", "target_params", "target_flops", "length", "allocation", "min_keep", "round_to")
-        return Goal(**{name: getattr(self, name) for name in names})
+        return Goal(**{field.name: getattr(self, field.name) for field in fields(Goal)})
 
     def free(self, traced: Traced, tokenizer: Any) -> frozenset[int]:
         """Return the outputs that may be cut."""
@@ -62,8 +66,10 @@ def show_plan(model: str, cut: Cut, *, as_json: bool) -> None:
     if planned is None:
         given = open_model(model)
         traced = capture(given.model, given.examples)
-        groups = analyse(traced, free_outputs=cut.free(traced, None))
-        planned = forecast(traced, groups, goal, constraints(given.model, traced))
+        student = Student(traced, free_outputs=cut.free(traced, None))
+        limits = constraints(given.model, traced)
+        timed = plan_latency(student, goal, limits, render.say) if goal.times else None
+        planned = forecast(traced, student.groups, goal, limits, timed)
     if as_json:
         click.echo(json.dumps(facts(planned), indent=2))
     else:

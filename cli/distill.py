@@ -15,6 +15,7 @@ OBJECTIVES = ["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classifi
 
 @click.command("distill", short_help="Narrow a model while it learns from its dense self.")
 @opt.options(opt.model, opt.dataset, opt.target, opt.target_flops, opt.target_ratio, opt.recipe)
+@opt.options(opt.target_latency, opt.at, opt.optimise_for)
 @opt.options(opt.allocation, opt.min_keep, opt.round_to, opt.output, opt.overwrite)
 @click.option("--snapshots", type=opt.COUNTS, default=(), help="65M,30M,15M: a folder at each; the last is the target.")
 @click.option("--max-steps", type=opt.AT_LEAST_1, default=300, show_default=True, help="Optimizer steps.")

@@ -18,6 +18,7 @@ from fxprune.cli.metrics import Metrics
 from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_rows
 from fxprune.cli.signals import Halted, Signals
 from fxprune.cli.snapshots import Family
+from fxprune.cli.timed import say_cuts, say_result, timed_facts
 from fxprune.deploy.outputs import check_output, write_outputs
 from fxprune.distillation.checkpoints.keeper import FOLDER, ORDER, Keeping, writing
 from fxprune.distillation.checkpoints.order import Order, whole_path
@@ -178,6 +179,7 @@ class _Distilling:
             on_snapshot=on_snapshot,
             keeping=replace(job.keeping, order=job.order(self.dataset).to_data()),
             stop=self.signals,
+            say=render.say,
         )
 
     def _write(self, result: DistillResult, metrics: Metrics, stopped: UnfinishedError | None) -> None:
@@ -191,6 +193,7 @@ class _Distilling:
             "losses": result.held_out,
             "notes": list(result.notes),
             "seconds": result.seconds,
+            **timed_facts(result.student),
             "snapshots": [str(to.folder / folder_name(size)) for size in config.snapshots],
             **({} if stopped is None else {"unfinished": stopped.to_data()}),
         }
@@ -217,6 +220,9 @@ class _Distilling:
             render.out().print(family.table())
         outputs = replace(outputs, failures={**outputs.failures, **family.failures})
         self.ranks.wait()
+        facts |= timed_facts(result.student, outputs)
+        say_cuts(result.student.meta.get("latency_plan"))
+        say_result(facts)
         rows = [*size_rows(result.teacher_params, result.student_params, outputs), *flop_rows(flops)]
         report(facts, outputs, [*rows, *loss_rows(result.objective, result.held_out)], as_json=to.as_json)
 

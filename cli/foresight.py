@@ -24,7 +24,7 @@ Free = Callable[[Traced, Any], frozenset[int] | None]  # (captured, tokenizer) -
 
 
 def foresee(name: str, goal: Goal, free: Free, *, loadable: bool = True, weights: bool = True) -> Forecast | None:
-    """Plan the widths of a model without its weights; None where it cannot be captured without them.
+    """Plan the widths of a model without its weights; None where that cannot be: a latency is measured on a file.
 
     Args:
         name: of the model.
@@ -35,7 +35,7 @@ def foresee(name: str, goal: Goal, free: Free, *, loadable: bool = True, weights
     Raises:
         PlanError, UsageError: the target cannot be met; better now than after loading.
     """
-    captured = _captured(name, weights)
+    captured = _captured(name, weights) if not goal.times else None
     if captured is None:
         return None
     traced, source = captured

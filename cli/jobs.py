@@ -15,6 +15,7 @@ from fxprune.cli.foresight import foresee, say
 from fxprune.cli.graphs import open_model
 from fxprune.cli.lazy import command_line
 from fxprune.cli.results import flop_facts, flop_rows, report, size_rows
+from fxprune.cli.timed import say_plan, say_result, timed_facts
 from fxprune.deploy.environment import run_facts
 from fxprune.deploy.outputs import LatencySettings, check_output, write_outputs
 from fxprune.distillation.calibration import calibration_inputs
@@ -70,7 +71,10 @@ def _prune(model: str, cut: Cut, to: Target, seat: Seat) -> None:
         ratio=cut.ratio,
         target_params=cut.target_params,
         target_flops=cut.target_flops,
+        target_latency=cut.target_latency,
         plan=plan,
+        at=cut.at,
+        optimise_for=cut.optimise_for,
         length=cut.length,
         allocation=cut.allocation,
         min_keep=cut.min_keep,
@@ -80,7 +84,9 @@ def _prune(model: str, cut: Cut, to: Target, seat: Seat) -> None:
         verify=cut.verify,
         repair=cut.repair,
         calibration=calibration,
+        say=render.say,
     )
+    say_plan(slim.meta.get("latency_plan"))
     if calibration:
         render.say(str(slim.repairs))
     dense, left = teacher.num_parameters(), slim.num_parameters()
@@ -93,6 +99,7 @@ def _prune(model: str, cut: Cut, to: Target, seat: Seat) -> None:
         "settings": settings,
         "params": {"teacher": dense, "student": left},
         "flops": flops,
+        **timed_facts(slim),
     }
     take(seat)
     outputs = write_outputs(
@@ -105,6 +112,8 @@ def _prune(model: str, cut: Cut, to: Target, seat: Seat) -> None:
         facts=facts,
         on_stage=say_stage,
     )
+    facts |= timed_facts(slim, outputs)
+    say_result(facts)
     report(facts, outputs, [*size_rows(dense, left, outputs), *flop_rows(flops)], as_json=to.as_json)
 
 

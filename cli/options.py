@@ -96,6 +96,15 @@ overwrite = click.option("--overwrite", is_flag=True, help="Replace the results 
 target = click.option("--target-params", type=COUNT, help="Upper bound: 15M, 14500000, or 25% of the model.")
 target_flops = click.option("--target-flops", type=COUNT, help="Instead: FLOPs of one text: 2G or 25%; 2 a product.")
 target_ratio = click.option("--target-ratio", type=float, help="Instead: fraction of every width that stays.")
+target_latency = click.option("--target-latency", help="Instead: milliseconds of the ONNX file, measured: 4ms.")
+at = click.option("--at", help="Batch x length to time at, or 8x128,2 for two threads.  [default: 1x128]")
+optimise_for = click.option(
+    "--optimise-for",
+    type=click.Choice(["size", "latency"]),
+    default="size",
+    show_default=True,
+    help="Latency: of the widths that meet the target, the fastest, measured.",
+)
 allocation = click.option(
     "--allocation",
     type=click.Choice(["uniform", "global"]),
@@ -104,7 +113,7 @@ allocation = click.option(
     help="The same ratio everywhere, or least score per saved cost first.",
 )
 min_keep = click.option(
-    "--min-keep", type=float, help="Of a global allocation: least share of a group.  [default: 0.1]"
+    "--min-keep", type=float, help="Least share of a group, if allocation is global or timed.  [default: 0.1]"
 )
 round_to = click.option("--round-to", type=AT_LEAST_1, default=1, help="Kept sizes are multiples of this; heads any.")
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda or auto.")
@@ -212,7 +221,7 @@ def chosen_target() -> dict[str, Any]:
     Without a target it is the last snapshot.
     """
     ctx = click.get_current_context()
-    names = ("target_params", "target_flops", "target_ratio")
+    names = ("target_params", "target_flops", "target_ratio", "target_latency")
     given = {name for name in names if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     chosen = {name: value for name, value in ctx.params.items() if name in (given or names)}
     if not any(chosen.values()) and ctx.params.get("snapshots"):

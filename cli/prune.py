@@ -13,11 +13,11 @@ from fxprune.errors import UsageError, check_one_of
 
 
 @click.command("prune", short_help="Cut a model at once, without training.")
-@opt.options(opt.model, opt.target, opt.target_flops)
+@opt.options(opt.model, opt.target, opt.target_flops, opt.target_latency)
 @click.option("--ratio", type=click.FloatRange(0, 1, min_open=True), help="Fraction of every matrix axis that stays.")
 @click.option("--plan", "plan_file", type=opt.FILE, help="plan.json of an earlier run of the same model.")
 @click.option("--importance", type=click.Choice(["magnitude", "random"]), default="magnitude", show_default=True)
-@opt.options(opt.allocation, opt.min_keep, opt.round_to)
+@opt.options(opt.at, opt.optimise_for, opt.allocation, opt.min_keep, opt.round_to)
 @click.option("--length", type=opt.AT_LEAST_1, default=128, show_default=True, help="Tokens that FLOPs are counted at.")
 @opt.options(opt.repair, opt.repair_batches)
 @click.option("--dataset", help="Text to repair on: hub name, local parquet, json or text files, or 'demo'.")
@@ -44,6 +44,7 @@ def command(
     names = {
         "--target-params": "target_params",
         "--target-flops": "target_flops",
+        "--target-latency": "target_latency",
         "--ratio": "ratio",
         "--plan": "plan_file",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,17 @@ from fxprune import tracing
 from fxprune.certificate import certify
 from fxprune.errors import UsageError, check_one_of
 from fxprune.exported import capture_program, examples_of
-from fxprune.goal import Allocation, Goal
+from fxprune.goal import Allocation, Goal, Purpose
 from fxprune.groups import Groups
 from fxprune.inference import output_values
 from fxprune.origin import Origin
 from fxprune.passes import CANONICAL, DropoutMode, run_passes
 from fxprune.plan import Plan
-from fxprune.planning import Loss, check_score, constraints, counts_for, scores_for
+from fxprune.planning import Loss, check_score, chosen_for, constraints, counts_for
 from fxprune.repair import Repairer, check_repair
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import Traced
-from fxprune.unit_scores import UnitScores
-from fxprune.widths import Constraints, Counts
+from fxprune.widths import Constraints
 
 __all__ = ["analyse", "capture", "constraints", "counts_for", "finish", "load", "make_plan", "prune"]
 
@@ -83,7 +82,10 @@ def prune(
     ratio: float | None = None,
     target_params: int | str | None = None,
     target_flops: int | str | None = None,
+    target_latency: str | float | None = None,
     plan: Plan | None = None,
+    at: str | None = None,
+    optimise_for: Purpose = "size",
     length: int = 128,
     allocation: Allocation = "uniform",
     min_keep: float | None = None,
@@ -95,10 +97,11 @@ def prune(
     verify: bool = False,
     repair: str = "none",
     calibration: Sequence[Mapping[str, Any]] = (),
+    say: Callable[[str], None] = lambda text: None,
 ) -> Traced:
     """Cut a model at once, without training.
 
-    Give one of `ratio`, `target_params`, `target_flops` and `plan`.
+    Give one of `ratio`, `target_params`, `target_flops`, `target_latency` and `plan`.
 
     Args:
         model: a module, an exported program, or what `capture` made of either; copied, never changed.
@@ -106,11 +109,15 @@ def prune(
         ratio: fraction of every matrix axis that stays, in (0, 1]; of heads x dims the dims are narrowed.
         target_params: ``"15M"``, 14500000 or ``"25%"``; the result is at most that.
         target_flops: the same in FLOPs of the matrix products (2 a multiply-accumulate) at batch 1, `length` tokens.
+        target_latency: ``"4ms"``: the largest widths whose ONNX file takes at most that on this machine, measured.
         plan: from an earlier run; dense weights + plan = slim weights.
+        at: batch x length that is timed, as ``"8x128"``, or ``"8x128,2"`` for two threads; 1x128 by default.
+        optimise_for: ``"latency"`` takes the fastest of the widths that meet a target in parameters or FLOPs.
         length: tokens that FLOPs are counted at.
         allocation: uniform (the same ratio in every matrix) or global (the units with the least score per saved
             parameter or FLOP go first, so that layers may end at different widths where the class allows it).
-        min_keep: of a global allocation: fraction of every group that stays at least; 0.1 by default.
+        min_keep: of a global allocation, or where latency counts: fraction of every group that stays at least; 0.1 by
+            default.
         round_to: kept sizes are multiples of this where the dense size is one; heads stay whole numbers.
         importance: magnitude or random, or with a loss sensitivity, fisher or movement.
         loss: makes a scalar of the model's output, for scores that need gradients.
@@ -121,17 +128,24 @@ def prune(
         repair: ``"least-squares"`` fits the kept weights anew, so that what they compute stays what it was; dense
             weights + plan are then no longer the slim weights.
         calibration: keyword arguments to repair on, at least twice; every fourth chooses how far weights may move.
+        say: told what takes long, such as timing widths.
     Returns:
-        The slim model, called like the dense one: `.plan`, `.certificate`, `.repairs`, `.num_parameters()`,
-        `.save(folder)`.
+        The slim model, called like the dense one: `.plan`, `.certificate`, `.repairs`, `.latency_plan`,
+        `.num_parameters()`, `.save(folder)`.
     Raises:
         PlanError: the target is out of reach, or the plan is of another model.
         ScoreError: unknown score, or one that needs a loss.
         VerifyError: a proof failed.
     """
-    targets = {"ratio": ratio, "target_params": target_params, "target_flops": target_flops}
+    targets = {
+        "ratio": ratio,
+        "target_params": target_params,
+        "target_flops": target_flops,
+        "target_latency": target_latency,
+    }
     check_one_of({**targets, "plan": plan}, "ratio=0.5")
     spread: dict[str, Any] = {"length": length, "allocation": allocation, "min_keep": min_keep, "round_to": round_to}
+    spread |= {"at": at, "optimise_for": optimise_for}
     goal = None if plan is not None else Goal(**targets, **spread)  # type: ignore[arg-type]
     check_score(importance, loss)
     check_repair(repair, calibration)
@@ -143,7 +157,8 @@ def prune(
     repairer = Repairer(traced, student.groups)
     followers = [repairer.remember] if calibration else []
     if goal is not None:
-        student.cut_to(*_chosen(model, student, goal, importance, loss, loadable), followers=followers)
+        counts, scores = chosen_for(student, goal, _limits(model, traced, loadable), importance, loss, say)
+        student.cut_to(counts, scores, followers=followers)
     elif plan is not None:
         student.cut(student.ledger.cut_for(plan), followers=followers)
     if calibration:
@@ -158,6 +173,9 @@ def make_plan(
     ratio: float | None = None,
     target_params: int | str | None = None,
     target_flops: int | str | None = None,
+    target_latency: str | float | None = None,
+    at: str | None = None,
+    optimise_for: Purpose = "size",
     length: int = 128,
     allocation: Allocation = "uniform",
     min_keep: float | None = None,
@@ -173,7 +191,8 @@ def make_plan(
 
     Args:
         model, example_kwargs, importance, loss, free_outputs, loadable: as for `prune`.
-        ratio, target_params, target_flops, length, allocation, min_keep, round_to: as for `prune`.
+        ratio, target_params, target_flops, target_latency, at, optimise_for, length, allocation, min_keep, round_to:
+            as for `prune`.
     Raises:
         PlanError: the target is out of reach.
         ScoreError: unknown score, one that needs a loss, or one that needs weights a meta model has not.
@@ -182,6 +201,9 @@ def make_plan(
         ratio=ratio,
         target_params=target_params,
         target_flops=target_flops,
+        target_latency=target_latency,
+        at=at,
+        optimise_for=optimise_for,
         length=length,
         allocation=allocation,
         min_keep=min_keep,
@@ -190,23 +212,11 @@ def make_plan(
     check_score(importance, loss)
     traced = model if isinstance(model, Traced) else capture(model, example_kwargs)
     student = Student(traced, free_outputs=_places(free_outputs, traced))
-    return student.planned(*_chosen(model, student, goal, importance, loss, loadable))
+    return student.planned(*chosen_for(student, goal, _limits(model, traced, loadable), importance, loss))
 
 
-def _chosen(
-    model: nn.Module | ExportedProgram,
-    student: Student,
-    goal: Goal,
-    importance: str,
-    loss: Loss | None,
-    loadable: bool | None,
-) -> tuple[Counts, UnitScores]:
-    limits = constraints(model, student.traced) if loadable is None or loadable else Constraints()
-    examples = student.traced.meta["origin"].example_kwargs
-    if goal.allocation == "uniform":  # a target out of reach is told before anything is computed
-        return counts_for(student, goal, limits=limits), scores_for(student, importance, loss, examples)
-    scores = scores_for(student, importance, loss, examples)
-    return counts_for(student, goal, limits=limits, scores=scores), scores
+def _limits(model: nn.Module | ExportedProgram, traced: Traced, loadable: bool | None) -> Constraints:
+    return constraints(model, traced) if loadable is None or loadable else Constraints()
 
 
 def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, Any]) -> Traced:
@@ -215,6 +225,8 @@ def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, 
     refresh_shapes(slim, student.groups)
     slim.meta["plan"] = student.plan
     slim.meta["groups"] = student.groups
+    if student.latency_plan is not None:
+        slim.meta["latency_plan"] = student.latency_plan
     if dense is not None:
         slim.meta["certificate"] = certify(
             dense,

@@ -47,7 +47,7 @@ class FlopBudget:
             for axes in products_of(use):
                 key = tuple(axis for axis in map(resolve, axes) if axis)
                 products[key] = products.get(key, 0) + 2
-        symbols = _symbols(traced, batch, length)
+        symbols = symbols_of(traced, batch, length)
         _check_known(products, symbols)
         return cls(products, Sizes.of(groups, symbols))
 
@@ -68,7 +68,7 @@ class FlopBudget:
         return FlopBudget(self.sizes.depending(self.products, names), self.sizes)
 
 
-def _symbols(traced: GraphModule, batch: int, length: int) -> dict[str, int]:
+def symbols_of(traced: GraphModule, batch: int, length: int) -> dict[str, int]:
     """Return the value of the symbolic sizes, from those of the inputs: dimension 0 is the batch, others a length."""
     given: dict[object, int] = {}
     found: list[SymInt] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from torch.fx import GraphModule
 
@@ -15,6 +16,9 @@ from fxprune.global_allocation import GlobalAllocation
 from fxprune.goal import Goal
 from fxprune.groups import Groups
 from fxprune.widths import Constraints, Counts
+
+if TYPE_CHECKING:
+    from fxprune.latency import LatencyPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +44,9 @@ class Forecast:
     notes: tuple[str, ...] = ()
 
 
-def forecast(traced: GraphModule, groups: Groups, goal: Goal, limits: Constraints) -> Forecast:
+def forecast(
+    traced: GraphModule, groups: Groups, goal: Goal, limits: Constraints, timed: LatencyPlan | None = None
+) -> Forecast:
     """Plan without scores or weights.
 
     Args:
@@ -48,6 +54,7 @@ def forecast(traced: GraphModule, groups: Groups, goal: Goal, limits: Constraint
         groups: of it.
         goal: what is asked for.
         limits: what the model class demands, if the result must load as one.
+        timed: the widths, where a goal by latency has found them already.
     Raises:
         PlanError: the target is larger than the model, or out of reach.
     """
@@ -57,7 +64,7 @@ def forecast(traced: GraphModule, groups: Groups, goal: Goal, limits: Constraint
         spread = goal.spread(traced, groups, limits)
         bound = {"params": None, "flops": None, ("params" if goal.target_flops is None else "flops"): spread.target}
         return Forecast(**dense, **bound, length=goal.length, widths={}, final=spread)  # type: ignore[arg-type]
-    counts = goal.counts(traced, groups, limits)
+    counts = goal.counts(traced, groups, limits) if timed is None else timed.counts
     return Forecast(
         **dense,  # type: ignore[arg-type]
         params=params.count(counts),
@@ -65,7 +72,7 @@ def forecast(traced: GraphModule, groups: Groups, goal: Goal, limits: Constraint
         length=goal.length,
         widths={name: (groups[name].size, n) for name, n in counts.items() if n < groups[name].size},
         final=counts,
-        notes=_missed(goal, traced, groups, counts),
+        notes=(*_missed(goal, traced, groups, counts), *(timed.notes() if timed is not None else ())),
     )
 
 
@@ -83,7 +90,7 @@ def _flops(traced: GraphModule, groups: Groups, length: int) -> FlopBudget | Non
 
 
 def _missed(goal: Goal, traced: GraphModule, groups: Groups, counts: Counts) -> tuple[str, ...]:
-    if goal.ratio is not None:
+    if goal.ratio is not None or goal.target_latency is not None:
         return ()
     cost = goal.cost(traced, groups)
     target, found = goal.target(cost.count({})), cost.count(counts)

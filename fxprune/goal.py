@@ -15,41 +15,85 @@ from fxprune.global_allocation import MIN_KEEP, GlobalAllocation
 from fxprune.groups import Groups
 from fxprune.unit_scores import UnitScores
 from fxprune.widths import COUNTED, Constraints, Counts
+from fxprune.workload import Workload, parse_ms
 
 Allocation = Literal["uniform", "global"]
+Purpose = Literal["size", "latency"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """How small a model shall be; one of the first three.
+    """How small, or how fast, a model shall be; one of the first four.
 
     Attributes:
         ratio: fraction of every matrix axis that stays, in (0, 1].
         target_params: ``"15M"``, 14500000 or ``"25%"`` of the parameters.
         target_flops: the same of the FLOPs of all matrix products (2 a multiply-accumulate) at batch 1.
+        target_latency: ``"4ms"``, or a number of milliseconds: the ONNX file of the result takes at most that.
+        at: the shape it is timed at, as ``"8x128"``, or ``"8x128,2"`` for two threads; 1x128 by default.
+        optimise_for: of all widths that meet a target in parameters or FLOPs: those nearest to one ratio (size), or the
+            fastest at `at` (latency).
         length: tokens that FLOPs are counted at.
         allocation: uniform (the same ratio in every matrix) or global (least score per saved cost goes first).
-        min_keep: of a global allocation: fraction of every group that stays at least; None: a tenth.
+        min_keep: of a global allocation, or where latency counts: fraction of every group that stays at least; None: a
+            tenth.
         round_to: kept sizes are multiples of this where the dense size is one; heads stay whole numbers.
     """
 
     ratio: float | None = None
     target_params: int | str | None = None
     target_flops: int | str | None = None
+    target_latency: str | float | None = None
+    at: str | None = None
+    optimise_for: Purpose = "size"
     length: int = 128
     allocation: Allocation = "uniform"
     min_keep: float | None = None
     round_to: int = 1
 
     def __post_init__(self) -> None:
-        names = ("ratio", "target_params", "target_flops")
+        names = ("ratio", "target_params", "target_flops", "target_latency")
         check_one_of({name: getattr(self, name) for name in names}, 'target_params="25%"')
         if self.ratio is not None and not 0.0 < self.ratio <= 1.0:
             raise UsageError(f"the ratio {self.ratio} is not in (0, 1]", remedy="0.5 halves every axis")
         for target in (self.target_params, self.target_flops):
             if target is not None:
                 parse_count(target, 1)
-        check_spread(self.allocation, self.min_keep, self.round_to, by_ratio=self.ratio is not None)
+        self._check_latency()
+        floored = self.times or self.allocation == "global"
+        check_spread(self.allocation, self.min_keep, self.round_to, by_ratio=self.ratio is not None, floored=floored)
+
+    def _check_latency(self) -> None:
+        """Raise UsageError for a latency that cannot be meant."""
+        if self.optimise_for not in get_args(Purpose):
+            raise UsageError(unknown_name("purpose", self.optimise_for, get_args(Purpose)))
+        if self.optimise_for == "latency" and self.ratio is not None:
+            raise UsageError(
+                "a ratio leaves no widths to choose from",
+                remedy="give a target in parameters or FLOPs, of which the fastest widths are taken",
+            )
+        if self.at is not None and not self.times:
+            raise UsageError(
+                f"nothing is timed at {self.at}", remedy='add target_latency="4ms", or optimise_for="latency"'
+            )
+        if self.times and self.allocation == "global":
+            raise UsageError(
+                "widths that are chosen by latency are the same in equal layers, a global allocation's are not",
+                remedy="leave out the allocation, or the latency",
+            )
+        if self.target_latency is not None:
+            parse_ms(self.target_latency)
+        _ = self.workload
+
+    @property
+    def times(self) -> bool:
+        """Whether widths are chosen by what they take on this machine."""
+        return self.target_latency is not None or self.optimise_for == "latency"
+
+    @property
+    def workload(self) -> Workload:
+        """The shape that is timed."""
+        return Workload() if self.at is None else Workload.read(self.at)
 
     def cost(self, traced: GraphModule, groups: Groups) -> Cost:
         """Return what the target counts."""
@@ -77,6 +121,7 @@ class Goal:
             PlanError: the target is larger than the model, or out of reach.
         """
         check_rounding(groups, self.round_to)
+        assert self.target_latency is None, "latencies are measured: see `fxprune.latency`"
         if self.ratio is not None:
             return uniform(groups, self.ratio, limits, round_to=self.round_to)
         if self.allocation == "global":
@@ -93,7 +138,7 @@ class Goal:
         return GlobalAllocation(cost, groups, target, limits, min_keep=floor, round_to=self.round_to)
 
 
-def check_spread(allocation: str, min_keep: float | None, round_to: int, *, by_ratio: bool) -> None:
+def check_spread(allocation: str, min_keep: float | None, round_to: int, *, by_ratio: bool, floored: bool) -> None:
     """Raise UsageError for an allocation that cannot be meant."""
     if allocation not in get_args(Allocation):
         raise UsageError(unknown_name("allocation", allocation, get_args(Allocation)))
@@ -102,9 +147,10 @@ def check_spread(allocation: str, min_keep: float | None, round_to: int, *, by_r
             "a ratio is the same in every matrix, a global allocation is not",
             remedy="give a target in parameters or FLOPs",
         )
-    if min_keep is not None and allocation != "global":
+    if min_keep is not None and not floored:
         raise UsageError(
-            "min_keep is the floor of a global allocation", remedy="leave it out, or use allocation global"
+            "min_keep is the floor of a global allocation, or of widths chosen by latency",
+            remedy="leave it out, or use allocation global",
         )
     if min_keep is not None and not 0.0 <= min_keep <= 1.0:
         raise UsageError(f"min_keep is {min_keep}", remedy="use a fraction such as 0.1")

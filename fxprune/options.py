@@ -96,6 +96,13 @@ class OptionSolver:
         distinct = dict.fromkeys(counts for counts in found if counts is not None)
         return sorted(((self._ratio(counts), counts) for counts in distinct), key=lambda option: -option[0])
 
+    def every(self) -> list[tuple[float, tuple[int, ...]]]:
+        """Return the same with every count of heads at every ratio, not only the one nearest to dense proportions."""
+        steps = min(self._widest, MOST_COMBINATIONS)
+        found = (counts for step in range(steps, 0, -1) for counts in self._searched(step / steps))
+        distinct = dict.fromkeys(counts for counts in found if self._tied(counts))
+        return sorted(((self._ratio(counts), counts) for counts in distinct), key=lambda option: -option[0])
+
     def _ratio(self, counts: tuple[int, ...]) -> float:
         """The ratio of the widest axis."""
         return max(self._size(p, counts) / prod(n for _, n in p) for p in self.products)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torch import Tensor, nn
 from torch.export import ExportedProgram
@@ -19,6 +19,9 @@ from fxprune.traced import Traced
 from fxprune.unit_scores import UnitScorer, UnitScores, random_units
 from fxprune.widths import Constraints, Counts
 
+if TYPE_CHECKING:
+    from fxprune.latency import LatencyPlan
+
 Loss: TypeAlias = Callable[[Any], Tensor]
 
 
@@ -28,6 +31,34 @@ def counts_for(
     """Return how many units each group keeps for a goal, or for one of these fields (``target_params="25%"``)."""
     goal = goal or Goal(**fields)
     return goal.counts(student.traced, student.groups, limits, scores)
+
+
+def chosen_for(
+    student: Student,
+    goal: Goal,
+    limits: Constraints,
+    importance: str,
+    loss: Loss | None,
+    say: Callable[[str], None] = lambda text: None,
+) -> tuple[Counts, UnitScores]:
+    """Return how many units each group keeps for a goal, and the scores that say which."""
+    examples = student.traced.meta["origin"].example_kwargs
+    if goal.times:
+        return plan_latency(student, goal, limits, say).counts, scores_for(student, importance, loss, examples)
+    if goal.allocation == "uniform":  # a target out of reach is told before anything is computed
+        return counts_for(student, goal, limits=limits), scores_for(student, importance, loss, examples)
+    scores = scores_for(student, importance, loss, examples)
+    return counts_for(student, goal, limits=limits, scores=scores), scores
+
+
+def plan_latency(
+    student: Student, goal: Goal, limits: Constraints, say: Callable[[str], None] = lambda text: None
+) -> LatencyPlan:
+    """Choose widths by what they take on this machine; the student keeps what was found."""
+    from fxprune.latency import plan_by_latency
+
+    student.latency_plan = plan_by_latency(student, goal, limits, say=say)
+    return student.latency_plan
 
 
 def constraints(model: nn.Module | ExportedProgram, traced: Traced) -> Constraints:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import SymInt, Tensor
@@ -23,6 +23,9 @@ from fxprune.traced import Traced
 from fxprune.unit_scores import UnitScores, best_units
 from fxprune.units import Kept
 
+if TYPE_CHECKING:
+    from fxprune.latency import LatencyPlan
+
 
 class Student:
     """Cuts a captured model, as often as wanted.
@@ -38,6 +41,7 @@ class Student:
         self.groups: Groups = analyse(traced, free_outputs=free_outputs)
         self.ledger = Ledger(self.groups, traced.provenance.aliases, fingerprint(traced.state_dict()))
         self.budget = Budget.of(traced, self.groups)
+        self.latency_plan: LatencyPlan | None = None  # where the widths were chosen by what they take
 
     def cut(
         self,

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 if TYPE_CHECKING:
     from fxprune.certificate import Certificate
+    from fxprune.latency import LatencyPlan
     from fxprune.plan import Plan
     from fxprune.repair import Repairs
 
@@ -34,6 +35,7 @@ _RESULTS = {
     "plan": "it was not cut; prune(...) and distill(...) return models with one",
     "certificate": "it was not proved; cut it with verify=True",
     "repairs": "it was not repaired; cut it with repair='least-squares'",
+    "latency_plan": "its widths were not chosen by latency; cut it with target_latency='4ms'",
 }
 
 
@@ -79,6 +81,11 @@ class Traced(GraphModule):
     def repairs(self) -> Repairs:
         """What was fitted anew, if the model was cut with ``repair=``."""
         return self._result("repairs")
+
+    @property
+    def latency_plan(self) -> LatencyPlan:
+        """What its widths were found to take, if they were chosen by latency."""
+        return self._result("latency_plan")
 
     def save(self, folder: str | Path) -> Path:
         """Write the plan, the graph (.pt2) and, where a config can express it, an ordinary Hugging Face model.

@@ -64,7 +64,13 @@ class Component:
 
 
 def components(
-    groups: Groups, constraints: Constraints, *, thin_heads: bool = True, drop_heads: bool = False, round_to: int = 1
+    groups: Groups,
+    constraints: Constraints,
+    *,
+    thin_heads: bool = True,
+    drop_heads: bool = False,
+    round_to: int = 1,
+    every: bool = False,
 ) -> list[Component]:
     """Split the prunable groups into components and list the options of each.
 
@@ -74,6 +80,7 @@ def components(
         thin_heads: narrow the inner factor of a product first (every head gets thinner), else the outer one.
         drop_heads: allow both at any ratio, for widths that have no other way.
         round_to: counts are multiples of this, where the dense count is one; counts of heads are any.
+        every: list every combination of heads and dims, not one a ratio.
     """
     locked = locked_groups(groups, constraints)
     free = {group.factor: group for group in groups.prunable if group.name not in locked}
@@ -92,7 +99,7 @@ def components(
     for names, own in zip(linked, _products_of(linked, distinct, free), strict=True):
         solver = OptionSolver(names, own, ties, steps, free, thin_heads, drop_heads, round_to)
         if solver.key not in tables:  # the layers of a model are alike
-            table = tuple(solver.table())
+            table = tuple(solver.every() if every else solver.table())
             tables[solver.key] = tables.setdefault(table, table)
         found.append(Component(tuple(names), Options(tables[solver.key], [v.names for v in solver.variables])))
     return found

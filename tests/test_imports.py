@@ -17,7 +17,7 @@ PACKAGES = {"fxprune": "fxprune", "passes": "fxprune.passes", "cli": "fxprune.cl
 LAYERS = [
     {"cli"},
     {"evaluation"},
-    {"deploy", "distillation", "demo", "recipes", "report"},
+    {"deploy", "latency", "distillation", "demo", "recipes", "report"},
     {"api", "planning"},
     {"student", "certificate", "origin", "sources", "preprocessors", "examples", "classes", "hub", "schedule"},
     {"passes", "verify"},
@@ -48,6 +48,7 @@ LAYERS = [
         "silencing",
         "options",
         "widths",
+        "workload",
         "locks",
     },
     {
@@ -78,6 +79,7 @@ LAZY = {
     ("__init__", "api"),
     ("api", "deploy"),
     ("planning", "deploy"),
+    ("planning", "latency"),
     ("traced", "deploy"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from fxprune.deploy.manifest import remove_old, write_manifest
 from fxprune.errors import FxpruneError, UsageError
 from fxprune.occupied import NAME as LOCK
 from fxprune.traced import Traced
+from fxprune.workload import Workload
 
 if TYPE_CHECKING:
     from fxprune.deploy.generation.writing import GenerationExport
@@ -37,6 +38,11 @@ class LatencySettings:
     threads: tuple[int, ...] = (1,)
     rounds: int = 20
     seconds: float = 5.0
+
+    def covering(self, workload: Workload) -> LatencySettings:
+        """Return the same, with the shape widths were chosen for."""
+        grid = dict.fromkeys((*self.grid, (workload.batch, workload.length)))
+        return replace(self, grid=tuple(grid), threads=tuple(dict.fromkeys((*self.threads, workload.threads))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +213,8 @@ class _Writer:
         from fxprune.deploy.latency import latency_table, to_json
         from fxprune.deploy.onnx import export_onnx
 
-        examples = origin_of(self.slim).example_kwargs
+        examples, planned = origin_of(self.slim).example_kwargs, self.slim.meta.get("latency_plan")
+        settings = settings if planned is None else settings.covering(planned.workload)
         with tempfile.TemporaryDirectory(dir=self.folder, prefix=".latency-") as temporary:
             models = {"student": self.folder / ONNX}
             if "int8" in self.facts:
@@ -223,6 +230,7 @@ class _Writer:
             self.latency = latency_table(
                 models, examples, grid, settings.threads, rounds=settings.rounds, seconds=settings.seconds
             )
+        self.facts |= {} if planned is None else planned.facts(self.latency)
         atomic_write(self.folder / LATENCY, to_json(self.latency) + "\n")
         return [self.folder / LATENCY]
 

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from fxprune.distillation.nested import LossWeights, ScheduleConfig, ScheduleKind
 from fxprune.errors import UsageError, check_one_of, unknown_name
-from fxprune.goal import Allocation, Goal
+from fxprune.goal import Allocation, Goal, Purpose
 from fxprune.importance import SCORES
 
 __all__ = ["DistillConfig", "LossWeights", "Packing", "Precision", "Repair", "ScheduleConfig", "ScheduleKind"]
@@ -15,6 +15,7 @@ __all__ = ["DistillConfig", "LossWeights", "Packing", "Precision", "Repair", "Sc
 Packing = Literal["auto", "blocks", "sentences"]
 Precision = Literal["float32", "bf16"]
 Repair = Literal["none", "least-squares"]
+_TARGETS = ("target_params", "target_flops", "target_ratio", "target_latency")
 ObjectiveName = Literal["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classification"]
 
 
@@ -25,11 +26,15 @@ class DistillConfig:
     Attributes:
         target_params: ``"15M"``, 14500000 or ``"25%"``; or
         target_flops: the same of the FLOPs at batch 1 and `length` tokens; or
-        target_ratio: fraction of every matrix axis that stays, in (0, 1], as the paper's models are given.
+        target_ratio: fraction of every matrix axis that stays, in (0, 1], as the paper's models are given; or
+        target_latency: ``"4ms"``: the largest widths whose ONNX file takes at most that on this machine.
+        at: batch x length that is timed, as ``"8x128"``, or ``"8x128,2"`` for two threads; 1x128 by default.
+        optimise_for: ``"latency"`` takes the fastest of the widths that meet a target in parameters or FLOPs.
         snapshots: sizes on the way, as parameters or ``"50%"``, at which the student is handed out too.
         allocation: uniform (the same ratio in every matrix, as in the paper), or global: at each cut the units with the
             least score per saved parameter (or FLOP) go, so that the budget follows the schedule, not the widths.
-        min_keep: of a global allocation: fraction of every group that stays at least; None: a tenth.
+        min_keep: of a global allocation, or where latency counts: fraction of every group that stays at least; None: a
+            tenth.
         round_to: kept sizes are multiples of this where the dense size is one; heads stay whole numbers.
         max_steps: optimizer steps.
         repeat: whether the text is read again where it ends before the run.
@@ -67,6 +72,9 @@ class DistillConfig:
     target_params: int | str | None = None
     target_flops: int | str | None = None
     target_ratio: float | None = None
+    target_latency: str | float | None = None
+    at: str | None = None
+    optimise_for: Purpose = "size"
     snapshots: tuple[int | str, ...] = ()
     allocation: Allocation = "uniform"
     min_keep: float | None = None
@@ -105,7 +113,7 @@ class DistillConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
-        targets = {name: getattr(self, name) for name in ("target_params", "target_flops", "target_ratio")}
+        targets = {name: getattr(self, name) for name in _TARGETS}
         check_one_of(targets, 'target_params="25%"')
         _ = self.goal  # checks itself
         self.schedule.check_revival(self.max_steps)
@@ -182,6 +190,9 @@ class DistillConfig:
             ratio=self.target_ratio,
             target_params=self.target_params,
             target_flops=self.target_flops,
+            target_latency=self.target_latency,
+            at=self.at,
+            optimise_for=self.optimise_for,
             length=self.length,
             allocation=self.allocation,
             min_keep=self.min_keep,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from accelerate.utils import set_seed
 from torch import Tensor, nn
@@ -28,9 +28,14 @@ from fxprune.distillation.settling import settle, with_segments
 from fxprune.distillation.taps import find_taps
 from fxprune.distillation.waypoints import find_waypoints
 from fxprune.forecast import forecast
+from fxprune.goal import Goal
+from fxprune.planning import plan_latency
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
+
+if TYPE_CHECKING:
+    from fxprune.latency import LatencyPlan
 
 _MEASURED = 2  # held-out batches the scales of the losses are measured on
 
@@ -52,6 +57,7 @@ def distill(
     on_snapshot: Callable[[Snapshot], None] | None = None,
     keeping: Keeping | None = None,
     stop: Callable[[], int | None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> DistillResult:
     """Narrow a model step by step while it learns from its dense self.
 
@@ -72,6 +78,7 @@ def distill(
         keeping: where checkpoints go, and whether the run goes on from one: on the CPU, in one process, it ends bit for
             bit as it would have without a stop. None: nothing is kept.
         stop: asked after each step; returns the number of a signal to stop at, or None to go on.
+        say: told what takes long before the first step, such as timing widths.
     Raises:
         UsageError, DataError, CaptureError, PlanError: before anything is trained.
         UnfinishedError: a loss or gradient stopped being a number; holds the result so far.
@@ -91,6 +98,7 @@ def distill(
         text_column=text_column,
         target_column=target_column,
         ranks=ranks,
+        say=say,
     )
     keeper = None if keeping is None else Keeper(run, keeping)
     if keeper is not None:
@@ -114,6 +122,7 @@ def prepare(
     target_column: str | None = None,
     ranks: Ranks | None = None,
     edit_student: Callable[[Traced], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Run:
     """Do everything that comes before the first step; arguments and errors are those of `distill`.
 
@@ -144,7 +153,8 @@ def prepare(
     if edit_student is not None:
         edit_student(traced)
     student = Student(traced, free_outputs=free_places(objective, traced))
-    planned = forecast(traced, student.groups, config.goal, limits)
+    timed = _timed(student, config.goal, limits, ranks, say)
+    planned = forecast(traced, student.groups, config.goal, limits, timed)
     waypoints = find_waypoints(config.snapshots, student, planned.final, limits, round_to=config.round_to)
     held_out, batches = feed(dataset, tokenizer, objective, config, text_column, ranks, columns)
     check_fits(teacher, held_out[0])
@@ -174,3 +184,15 @@ def prepare(
     if config.evaluation_interval:
         distiller.watch = Discrepancy(distiller, held_out[0])
     return Run(distiller, batches, held_out, start, examples)
+
+
+def _timed(
+    student: Student, goal: Goal, limits: Constraints, ranks: Ranks, say: Callable[[str], None]
+) -> LatencyPlan | None:
+    """Let the first process time, with nothing beside it; it tells the others what it found."""
+    if not goal.times:
+        return None
+    found = plan_latency(student, goal, limits, say) if ranks.main else None
+    ranks.wait()
+    student.latency_plan = ranks.gather(found)[0]
+    return student.latency_plan

@@ -1,0 +1,37 @@
+"""Scores after the same short distillation: all-MiniLM-L6-v2 with widths chosen by latency, and with uniform ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from minilm import arm, minilm, spearman, sts_rows
+from texts import wikipedia
+
+from fxprune.distillation.config import DistillConfig
+from fxprune.sources import load_model
+
+TARGET, AT = "9M", "8x128"
+COLUMNS = ("params", "spearman", "spearman mapped", "hidden error")
+
+
+def scores(data: Path | None, steps: int, *, as_json: bool) -> str:
+    """Distil twice with equal steps, text and parameters, and return a table."""
+    torch.set_num_threads(1)
+    source = load_model(minilm())
+    rows, text = sts_rows(data), wikipedia(data)
+    found: list[dict[str, Any]] = [{"arm": "teacher", "spearman": spearman(source.model, source, rows)}]
+    for name, purpose in (("by latency", {"optimise_for": "latency", "at": AT}), ("uniform", {})):
+        config = DistillConfig(target_params=TARGET, max_steps=steps, batch_size=32, length=32, device="cpu", **purpose)  # type: ignore[arg-type]
+        found.append(arm(source, text, rows, config, name))
+    if as_json:
+        return json.dumps(found, indent=2)
+    lines = [f"all-MiniLM-L6-v2 to {TARGET} in {steps} steps, one seed", "", f"| arm | {' | '.join(COLUMNS)} |"]
+    lines.append("|---" * (len(COLUMNS) + 1) + "|")
+    for row in found:
+        shown = (row.get(column) for column in COLUMNS)
+        cells = (f"{v:.3f}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else "" for v in shown)
+        lines.append(f"| {row['arm']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
