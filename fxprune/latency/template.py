@@ -21,7 +21,7 @@ from fxprune.latency.space import Space
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto
 
-_DROPPED = {"doc_string", "metadata_props", "value_info", "quantization_annotation", "producer_version"}
+_DROPPED = {"doc_string", "metadata_props", "quantization_annotation", "producer_version"}
 _INTEGERS = 64  # numbers a tensor of sizes has at most
 Place = tuple[str | int, ...]  # fields and indices, from the model down
 
@@ -51,6 +51,7 @@ class Template:
             DeployError: they differ in more than sizes, or in one that is the size of no axis.
         """
         first, second = map(_unshared, files)
+        _keep_common_shapes(first, second)
         finder = HoleFinder(space, *widths)
         integers: dict[Place, Hole] = {}
         shapes: dict[Place, tuple[Hole, ...]] = {}
@@ -99,7 +100,6 @@ def _unshared(file: ModelProto) -> ModelProto:
     """
     own = type(file)()
     own.CopyFrom(file)
-    del own.graph.value_info[:]  # shapes that would be wrong
     weights = {tensor.name: tensor for tensor in file.graph.initializer}
     kept: dict[str, TensorProto] = {}
     for node in own.graph.node:
@@ -114,6 +114,21 @@ def _unshared(file: ModelProto) -> ModelProto:
         own.graph.initializer.add().CopyFrom(tensor)
         own.graph.initializer[-1].name = name
     return own
+
+
+def _keep_common_shapes(first: ModelProto, second: ModelProto) -> None:
+    """Keep the shapes of values that both files know: ONNX Runtime fuses operators only where it knows shapes."""
+    known = [{value.name: value for value in file.graph.value_info} for file in (first, second)]
+    common = [name for name, value in known[0].items() if _rank(value) == _rank(known[1].get(name))]
+    for file, values in zip((first, second), known, strict=True):
+        copies = [values[name].SerializeToString() for name in common]
+        del file.graph.value_info[:]
+        for text in copies:
+            file.graph.value_info.add().ParseFromString(text)
+
+
+def _rank(value: Any) -> int | None:
+    return None if value is None else len(value.type.tensor_type.shape.dim)
 
 
 def _pairs(a: Any, b: Any, place: Place) -> Iterator[tuple[Place, Any, Any]]:
