@@ -15,6 +15,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fxprune.atomic import move_files
+from fxprune.deploy.fusions import count_ops
+from fxprune.deploy.lean import make_lean
 from fxprune.deploy.onnx_graph import tidy
 from fxprune.deploy.onnx_ops import rewrite_reversed, translations
 from fxprune.deploy.ort import open_session, run
@@ -42,11 +44,13 @@ class Rung:
     opset: int | None  # None: the exporter's default
     optimize: bool = True
     plain_attention: bool = False  # written out as matmul and softmax
+    lean: bool = False  # rewritten for ONNX Runtime, see `make_lean`
 
 
-# Fused attention first; then around the exporter's faults: a rotary fusion that ignores broadcasts, translations that
+# The rewritten graph first, then the exporter's own with fused attention; then around the exporter's faults: a rotary fusion that ignores broadcasts, translations that
 # exist for the default opset only, and views of strided tensors in the decomposition of attention.
 LADDER = (
+    Rung(name="lean", opset=23, lean=True),
     Rung(name="opset 23", opset=23),
     Rung(name="opset 23, not optimised", opset=23, optimize=False),
     Rung(name="default opset", opset=None),
@@ -65,6 +69,8 @@ class OnnxExport:
     max_error: float  # over all shapes tried, relative to the largest value of each output
     inputs: Mapping[str, tuple[str | int, ...]]  # name -> sizes; free ones by name
     outputs: tuple[str, ...]
+    nodes: int = 0  # operators ONNX Runtime runs
+    fused: Mapping[str, int] = field(default_factory=dict)  # op -> how often, for ops that stand for several
     failures: Mapping[str, str] = field(default_factory=dict)  # rung -> why it was left, for those above
 
 
@@ -161,7 +167,7 @@ class _Attempt:
 
     def converted(self, rung: Rung) -> ONNXProgram:
         """Return what the exporter makes with the settings of `rung`; asked again, it says the same."""
-        key = replace(rung, name="", optimize=False)
+        key = replace(rung, name="", optimize=False, lean=False)
         if key not in self._converted:
             try:
                 self._converted[key] = _convert(self.exported, rung, self.outputs)
@@ -182,6 +188,7 @@ class _Attempt:
             error = self.error(open_session(file))
             if not error <= self.tolerance:
                 raise DeployError(f"outputs are {error:.1e} away from PyTorch, {self.tolerance:.0e} is allowed")
+            ops = count_ops(file, self.runs[-1][0])
             return OnnxExport(
                 path=self.path,
                 files=_move(Path(temporary), self.path),
@@ -190,6 +197,8 @@ class _Attempt:
                 max_error=error,
                 inputs=inputs,
                 outputs=self.outputs,
+                nodes=ops.nodes,
+                fused=ops.fused,
             )
 
 
@@ -230,6 +239,8 @@ def _own(program: ONNXProgram, rung: Rung) -> ONNXProgram:
     if rung.optimize:
         with quiet():
             own.optimize()
+    if rung.lean:
+        make_lean(own.model)
     return own
 
 

@@ -1,0 +1,28 @@
+"""Rewrites of an ONNX graph that ONNX Runtime then runs faster; every one is in ops of the standard domain.
+
+They look at ops and shapes only, and each leaves alone what it cannot prove. What they make is checked by the ladder.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def make_lean(model: ir.Model) -> None:
+    """Rewrite `model`, already optimised by the exporter, in place."""
+    import onnx_ir.passes.common as common
+
+    from fxprune.deploy.lean.heads import fold_heads
+    from fxprune.deploy.lean.masks import simplify_masks
+    from fxprune.deploy.lean.packing import pack_projections
+    from fxprune.deploy.lean.rotary import expand_caches
+    from fxprune.deploy.lean.sums import sum_before_norms
+
+    graph = model.graph
+    for rewrite in (expand_caches, simplify_masks, fold_heads, pack_projections, sum_before_norms):
+        rewrite(graph)
+        common.CommonSubexpressionEliminationPass()(model)
+        common.RemoveUnusedNodesPass()(model)
