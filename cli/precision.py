@@ -14,6 +14,7 @@ from fxprune.deploy.fp16 import TOLERANCE, across, export_fp16
 from fxprune.deploy.grids import comparison_inputs
 from fxprune.deploy.int8 import STATIC, export_int8
 from fxprune.deploy.onnx import export_onnx
+from fxprune.deploy.outputs import onnx_facts
 from fxprune.distillation.calibration import calibration_inputs
 from fxprune.errors import UsageError
 
@@ -24,12 +25,14 @@ Written = tuple[Path, dict[str, Any], str]  # the file, facts about it, and a li
 def export_plain(opened: Opened, output: Path, provider: str) -> Written:
     """Export to float32, checked against PyTorch on the processor; another provider is compared with that."""
     done = export_onnx(opened.traced, opened.examples, output)
-    facts: dict[str, Any] = {"opset": done.opset, "rung": done.rung, "max_error": done.max_error}
+    facts: dict[str, Any] = onnx_facts(done)
     line = f"{done.path}  opset {done.opset} ({done.rung}), largest error {done.max_error:.1e}"
+    fused = ", ".join(f"{number} {name}" for name, number in done.fused.items()) or "none"
+    line += f"\nONNX Runtime runs {done.nodes} operators; fused among them: {fused}"
     if provider != "cpu":
         found = across(done.path, comparison_inputs(opened.examples, opened.traced), provider)
         facts |= {"provider": provider, "provider_max_error": found.max_error}
-        line += f"; {provider} against cpu {found.max_error:.1e}"
+        line += f"\n{provider} against cpu {found.max_error:.1e}"
     return done.path, facts, line
 
 

@@ -12,7 +12,7 @@ from fxprune.cli import render
 from fxprune.cli.errors import CHECK_FAILED
 from fxprune.deploy.generation.stage import generation_facts
 from fxprune.deploy.latency import LatencyRow, to_table
-from fxprune.deploy.outputs import Outputs
+from fxprune.deploy.outputs import Outputs, onnx_facts
 from fxprune.wording import megabytes, short
 
 Row = tuple[str, str, str, str]  # quantity, teacher, student, ratio
@@ -29,6 +29,8 @@ def report(facts: Mapping[str, Any], outputs: Outputs, rows: Iterable[Row], *, a
         render.tell(f"results in {outputs.folder}")
     for reason in outputs.left:
         render.tell(reason, err=True)
+    for lost in outputs.lost_fusions:
+        render.tell(f"a fusion is lost: {lost}", err=True)
     for stage, reason in outputs.failures.items():
         render.tell(f"{stage}: not written: {reason}", err=True)
     if outputs.failures:
@@ -43,7 +45,8 @@ def written(outputs: Outputs) -> dict[str, Any]:
         "output": str(outputs.folder),
         "files": [str(path) for path in outputs.files],
         "failures": dict(outputs.failures),
-        "onnx": onnx and {"opset": onnx.opset, "rung": onnx.rung, "max_error": onnx.max_error},
+        "onnx": onnx and onnx_facts(onnx),
+        "lost_fusions": list(outputs.lost_fusions),
         "generation": made and generation_facts(made),
         "hugging_face": hf and {"model_class": hf.model_class, "max_error": hf.max_error, "proved": hf.proved},
         "latency": [row.to_data() for row in outputs.latency],

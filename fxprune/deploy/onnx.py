@@ -47,8 +47,9 @@ class Rung:
     lean: bool = False  # rewritten for ONNX Runtime, see `make_lean`
 
 
-# The rewritten graph first, then the exporter's own with fused attention; then around the exporter's faults: a rotary fusion that ignores broadcasts, translations that
-# exist for the default opset only, and views of strided tensors in the decomposition of attention.
+# The rewritten graph first, then the exporter's own with fused attention; then around the exporter's faults: a rotary
+# fusion that ignores broadcasts, translations that exist for the default opset only, and views of strided tensors in
+# the decomposition of attention.
 LADDER = (
     Rung(name="lean", opset=23, lean=True),
     Rung(name="opset 23", opset=23),

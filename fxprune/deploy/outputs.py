@@ -57,6 +57,7 @@ class Outputs:
         generation: the ONNX files with a key-value cache; None if the model does not generate with one.
         onnx_bytes: "teacher", "student" and "int8" -> size of the ONNX file.
         latency: teacher and student at every shape.
+        lost_fusions: which fused operators ONNX Runtime runs less often for the student than for the teacher.
         failures: stage -> why it has no output.
         left: files of others that stand in the place of ours, and stay.
     """
@@ -68,6 +69,7 @@ class Outputs:
     generation: GenerationExport | None = None
     onnx_bytes: Mapping[str, int] = field(default_factory=dict)
     latency: tuple[LatencyRow, ...] = ()
+    lost_fusions: tuple[str, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     left: tuple[str, ...] = ()
 
@@ -167,6 +169,7 @@ class _Writer:
         self.onnx_bytes: dict[str, int] = {}
         self.latency: list[LatencyRow] = []
         self.left: tuple[str, ...] = ()
+        self.lost_fusions: list[str] = []
         self.facts["parameters"] = slim.num_parameters()
 
     def stage(self, name: str, write: Callable[[], Iterable[Path]]) -> None:
@@ -189,7 +192,7 @@ class _Writer:
         self.onnx = export_onnx(self.slim, origin_of(self.slim).example_kwargs, self.folder / ONNX)
         self.onnx_bytes["student"] = _size(self.onnx)
         self.facts["onnx_bytes"] = self.onnx_bytes
-        self.facts["onnx"] = {"opset": self.onnx.opset, "rung": self.onnx.rung, "max_error": self.onnx.max_error}
+        self.facts["onnx"] = onnx_facts(self.onnx)
         return self.onnx.files
 
     def generating(self) -> Iterable[Path]:
@@ -224,6 +227,7 @@ class _Writer:
                 dense = export_onnx(teacher, examples, Path(temporary) / "teacher.onnx")
                 self.onnx_bytes = {"teacher": _size(dense), **self.onnx_bytes}
                 self.facts["onnx_bytes"] = self.onnx_bytes
+                self.compare(dense)
                 models = {"teacher": dense.path, **models}
                 self.on_stage("latency of both")
             grid = within(settings.grid, self.slim)
@@ -242,6 +246,14 @@ class _Writer:
         self.left = written.left
         return written.files
 
+    def compare(self, dense: OnnxExport) -> None:
+        """Write down which operators ONNX Runtime runs for the teacher, and say which the cut lost."""
+        from fxprune.deploy.fusions import lost_fusions
+
+        assert self.onnx is not None
+        self.facts["onnx_teacher"] = onnx_facts(dense)
+        self.facts["lost_fusions"] = self.lost_fusions = lost_fusions(dense.fused, self.onnx.fused)
+
     def outputs(self) -> Outputs:
         return Outputs(
             folder=self.folder,
@@ -251,9 +263,21 @@ class _Writer:
             generation=self.generation,
             onnx_bytes=self.onnx_bytes,
             latency=tuple(self.latency),
+            lost_fusions=tuple(self.lost_fusions),
             failures=self.failures,
             left=self.left,
         )
+
+
+def onnx_facts(export: OnnxExport) -> dict[str, Any]:
+    """Return what there is to know of an ONNX file, as plain data."""
+    return {
+        "opset": export.opset,
+        "rung": export.rung,
+        "max_error": export.max_error,
+        "nodes": export.nodes,
+        "fused": dict(export.fused),
+    }
 
 
 def _size(export: OnnxExport) -> int:

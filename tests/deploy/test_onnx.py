@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from fxprune.deploy import onnx as ladder
+from fxprune.deploy.lean import values
 from fxprune.deploy.onnx import LADDER, Rung, export_onnx
 from fxprune.deploy.ort import check_parity, open_session, run
 from fxprune.errors import DeployError
 from fxprune.shapes import resized
 
-ATTENTION = "opset 23"
-ROTARY = "opset 23, not optimised"
-FIRST_RUNG = {"ModernBertForMaskedLM": ROTARY, "LlamaForCausalLM": ROTARY}
+LEAN = "lean"
 
 
 @pytest.mark.slow
@@ -24,7 +23,7 @@ def test_every_model_exports_with_free_batch_and_length(tiny, tmp_path):
     model = tiny.build()
     export = export_onnx(model, tiny.inputs(), tmp_path / "model.onnx")
     assert export.max_error <= 1e-5
-    assert export.rung == FIRST_RUNG.get(tiny.name, ATTENTION)
+    assert export.rung == LEAN
     other = resized(tiny.inputs(), 2, 21, seed=7)
     with torch.no_grad():
         want = model(**other).logits
@@ -35,7 +34,7 @@ def test_the_file_has_the_names_of_the_model_and_none_of_this_machine(bert, tmp_
     export = export_onnx(bert.build(), bert.inputs(), tmp_path / "onnx" / "model.onnx")
     assert export.inputs == {"input_ids": ("batch", "length"), "attention_mask": ("batch", "length")}
     assert export.outputs == ("logits",)
-    assert (export.opset, export.rung, export.failures) == (23, ATTENTION, {})
+    assert (export.opset, export.rung, export.failures) == (23, LEAN, {})
     assert export.files == (export.path,)
     assert [file.name for file in export.path.parent.iterdir()] == ["model.onnx"]
     content = export.path.read_bytes()
@@ -45,6 +44,10 @@ def test_the_file_has_the_names_of_the_model_and_none_of_this_machine(bert, tmp_
     model = onnx.load(export.path)
     onnx.checker.check_model(model)
     assert stored(model) == sum(parameter.numel() for parameter in bert.build().parameters())
+    assert {node.domain for node in model.graph.node} == {""}  # no op of one runtime only
+    layers = bert.config.num_hidden_layers
+    assert export.fused == {"Attention": layers, "BiasGelu": layers + 1, "LayerNormalization": 2 * layers + 2}
+    assert 0 < export.nodes < len(model.graph.node)
 
 
 def stored(model):
@@ -93,8 +96,27 @@ def test_a_rung_that_fails_is_recorded_and_the_next_one_is_tried(small, tmp_path
     model, kwargs = small
     broken = Rung(name="no such opset", opset=999)
     export = export_onnx(model, kwargs, tmp_path / "model.onnx", ladder=(broken, *LADDER))
-    assert export.rung == ATTENTION
+    assert export.rung == LEAN
     assert list(export.failures) == ["no such opset"]
+
+
+def wrong(model):
+    """Leave out an op."""
+    node = next(node for node in model.graph if node.op_type == "Tanh")
+    values.replace(node.outputs[0], node.inputs[0])
+
+
+def broken(model):
+    raise RuntimeError("no such axis")
+
+
+@pytest.mark.parametrize(("fault", "reason"), [(wrong, "away from PyTorch"), (broken, "no such axis")])
+def test_a_rewrite_that_is_wrong_is_caught_and_the_next_rung_is_taken(small, tmp_path, monkeypatch, fault, reason):
+    monkeypatch.setattr(ladder, "make_lean", fault)
+    export = export_onnx(*small, tmp_path / "model.onnx")
+    assert export.rung == "opset 23"
+    assert list(export.failures) == [LEAN]
+    assert reason in export.failures[LEAN]
 
 
 def test_plain_attention_agrees_as_well(bert, tmp_path):
@@ -109,7 +131,7 @@ def test_no_rung_left_lists_each_with_its_reason_and_keeps_the_old_file(small, t
     with pytest.raises(DeployError, match="no ONNX file agrees with PyTorch") as refusal:
         export_onnx(model, kwargs, tmp_path / "model.onnx", tolerance=-1.0, ladder=LADDER[:2])
     lines = refusal.value.cause.strip().splitlines()
-    assert [line.split(":")[0].strip() for line in lines] == [ATTENTION, ROTARY]
+    assert [line.split(":")[0].strip() for line in lines] == [LEAN, "opset 23"]
     assert "away from PyTorch" in lines[0]
     assert (tmp_path / "model.onnx").read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]

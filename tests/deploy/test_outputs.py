@@ -65,6 +65,15 @@ def test_teacher_and_student_are_timed_beside_one_another(written):
     assert outputs.onnx_bytes["teacher"] > outputs.onnx_bytes["student"] > 1000
 
 
+def test_fused_operators_of_both_are_written_down(written):
+    outputs, _ = written
+    listed = read_manifest(outputs.folder)
+    assert listed["onnx"]["fused"] == listed["onnx_teacher"]["fused"] == dict(outputs.onnx.fused)
+    assert listed["onnx"]["fused"]["Attention"] == 2
+    assert listed["onnx"]["nodes"] == outputs.onnx.nodes > 10
+    assert (listed["lost_fusions"], outputs.lost_fusions) == ([], ())
+
+
 def test_what_the_run_wrote_before_is_kept(written):
     outputs, _ = written
     assert (outputs.folder / "metrics.jsonl").read_text() == "{}\n"

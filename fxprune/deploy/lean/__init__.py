@@ -22,7 +22,7 @@ def make_lean(model: ir.Model) -> None:
     from fxprune.deploy.lean.sums import sum_before_norms
 
     graph = model.graph
-    for rewrite in (expand_caches, simplify_masks, fold_heads, pack_projections, sum_before_norms):
+    for rewrite in (simplify_masks, fold_heads, expand_caches, pack_projections, sum_before_norms):
         rewrite(graph)
         common.CommonSubexpressionEliminationPass()(model)
         common.RemoveUnusedNodesPass()(model)

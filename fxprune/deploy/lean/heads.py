@@ -87,7 +87,9 @@ def _flat(value: ir.Value | None) -> _Flat | None:
         return _flat_rotary(node, heads)
     if node.op_type == "Reshape":
         return _flat_repeated(node)
-    return _Flat(value=_before_split(node.inputs[0], heads, size, node), heads=heads) if permutes(node, *_SWAP) else None
+    return (
+        _Flat(value=_before_split(node.inputs[0], heads, size, node), heads=heads) if permutes(node, *_SWAP) else None
+    )
 
 
 def _before_split(split: ir.Value | None, heads: int, size: int, reader: ir.Node) -> ir.Value:

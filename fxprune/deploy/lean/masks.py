@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fxprune.deploy.lean.values import constant, insert, integers, made_by, replace, same, sizes
+from fxprune.deploy.lean.values import constant, insert, integers, made_by, replace, same, shape_constant, sizes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -17,18 +17,17 @@ _RESHAPERS = ("Unsqueeze", "Expand", "Identity")
 def simplify_masks(graph: ir.Graph) -> None:
     """Drop the parts of every conjunction that always hold, and gathers that change nothing but the number of axes."""
     for node in [node for node in graph if node.op_type in {"And", "GatherND"} and node.domain == ""]:
-        simpler = _conjunction(node) if node.op_type == "And" else _gathered(graph, node)
+        simpler = _conjunction(graph, node) if node.op_type == "And" else _gathered(graph, node)
         if simpler is not None:
             replace(node.outputs[0], simpler)
 
 
-def _conjunction(node: ir.Node) -> ir.Value | None:
+def _conjunction(graph: ir.Graph, node: ir.Node) -> ir.Value | None:
     """Return the operand that decides, as large as both are together."""
     left, right = node.inputs
     for kept, dropped in ((left, right), (right, left)):
         if kept is not None and dropped is not None and _always(dropped):
-            shape = insert(node, "Shape", [dropped])
-            shape.type = _integer_type()
+            shape = insert(node, "Shape", [dropped], like=shape_constant(graph, [1]))
             return insert(node, "Expand", [kept, shape], sizes(node.outputs[0]))
     return None
 
@@ -101,10 +100,3 @@ def _own_axis(column: ir.Value | None, size: Size) -> int | None:
         return None
     axes = [axis for axis, found in enumerate(shape) if found != 1]
     return axes[0] if len(axes) == 1 and same([shape[axes[0]]], [size]) else None
-
-
-def _integer_type() -> ir.TypeProtocol:
-    import onnx_ir as ir
-
-    return ir.TensorType(ir.DataType.INT64)
-

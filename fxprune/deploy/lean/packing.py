@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from fxprune.deploy.lean.values import constant, made_by, replace, single_use, sizes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import onnx_ir as ir
     from numpy import ndarray
 
@@ -31,8 +33,8 @@ class _Projection:
 def pack_projections(graph: ir.Graph) -> None:
     """Compute the projections in front of an attention that read the same value in one matrix multiplication.
 
-    Faster where the batch is too small to keep several threads at work on each (1 x 32 tokens, two threads: 6 %), and as
-    fast elsewhere. Weights that are read in yet another place stay as they are, for they would be stored twice.
+    Faster where one alone is too small for several threads (1 x 32 tokens, two threads: 6 %), and as fast elsewhere.
+    Weights that are read in yet another place stay as they are, for they would be stored twice.
     """
     groups = [group for node in list(graph) if _attends(node) for group in _groups(node)]
     together = Counter(tuple(projection.weight for projection in group) for group in groups)
@@ -120,6 +122,6 @@ def _bias(projection: _Projection) -> ndarray:
     return np.zeros(projection.width, dtype=_array(projection.weight).dtype)
 
 
-def _order(graph: ir.Graph):  # type: ignore[no-untyped-def]
+def _order(graph: ir.Graph) -> Callable[[ir.Node], int]:
     places = {node: place for place, node in enumerate(graph)}
     return lambda node: places[node]
