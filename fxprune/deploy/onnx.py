@@ -189,7 +189,7 @@ class _Attempt:
             error = self.error(open_session(file))
             if not error <= self.tolerance:
                 raise DeployError(f"outputs are {error:.1e} away from PyTorch, {self.tolerance:.0e} is allowed")
-            ops = count_ops(file, self.runs[-1][0])
+            ops = count_ops(file, self.exported.kwargs)
             return OnnxExport(
                 path=self.path,
                 files=_move(Path(temporary), self.path),

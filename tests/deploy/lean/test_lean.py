@@ -15,7 +15,8 @@ from fxprune.deploy.lean.masks import simplify_masks
 from fxprune.deploy.lean.packing import pack_projections
 from fxprune.deploy.lean.rotary import expand_caches
 from fxprune.deploy.lean.sums import sum_before_norms
-from fxprune.deploy.ort import open_session
+from fxprune.deploy.ort import open_session, run
+from fxprune.deploy.parity import worst_error
 from fxprune.deploy.program import export_program
 
 QUICK = ["BertForMaskedLM", "LlamaForCausalLM", "ViTForImageClassification"]
@@ -34,7 +35,13 @@ def cut(request, all_tiny, folder):
     tiny = next(tiny for tiny in all_tiny if tiny.name == request.param)
     slim = fxprune.prune(tiny.build(), tiny.inputs(), ratio=0.5)
     exported = export_program(slim, tiny.inputs())
-    attempt = ladder._Attempt(exported, folder / f"{tiny.name}.onnx", {}, 1e-5)
+    runs = ladder._runs(exported)
+
+    def error(session):
+        return max(worst_error(run(session, kwargs), want) for kwargs, want in runs)
+
+    file = folder / f"{tiny.name}.onnx"
+    attempt = ladder._Attempt(exported, file, tuple(runs[0][1]), {}, error, 1e-5)
     plain = replace(ladder.LADDER[0], lean=False)
     return attempt, ladder._own(attempt.converted(plain), plain)
 
