@@ -22,6 +22,7 @@ from fxprune.deploy.onnx_ops import rewrite_reversed, translations
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import input_tensors, output_tensors, worst_error
 from fxprune.deploy.program import Exported, export_program, first_line, innermost
+from fxprune.deploy.rungs import LADDER, Rung
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
 from fxprune.shapes import resized, second_shape
@@ -34,29 +35,6 @@ if TYPE_CHECKING:
     from torch.onnx import ONNXProgram
 
 _PROTOBUF_LIMIT = 2 * 10**9  # bytes one ONNX file may have, with some left for the graph itself
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
-    """Settings of the exporter."""
-
-    name: str
-    opset: int | None  # None: the exporter's default
-    optimize: bool = True
-    plain_attention: bool = False  # written out as matmul and softmax
-    lean: bool = False  # rewritten for ONNX Runtime, see `make_lean`
-
-
-# The rewritten graph first, then the exporter's own with fused attention; then around the exporter's faults: a rotary
-# fusion that ignores broadcasts, translations that exist for the default opset only, and views of strided tensors in
-# the decomposition of attention.
-LADDER = (
-    Rung(name="lean", opset=23, lean=True),
-    Rung(name="opset 23", opset=23),
-    Rung(name="opset 23, not optimised", opset=23, optimize=False),
-    Rung(name="default opset", opset=None),
-    Rung(name="default opset, plain attention", opset=None, plain_attention=True),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
