@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from keeping import Kept, assert_same
-from text import sentences
+from text import write_jsonl
 
 from faults.harness import Trial
-from fxprune.distillation import data, packing
+from fxprune.distillation import packing
 from fxprune.errors import DataError
 
 
@@ -45,30 +47,26 @@ def test_memory_that_ends_stops_the_run(in_python: Trial) -> None:
     assert_goes_on(in_python, "memory")
 
 
-def test_a_shard_that_cannot_be_read_stops_the_run_after_its_last_step(
+def test_data_that_cannot_be_read_any_further_stop_the_run_after_its_last_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name, value in ((data, "IN_MEMORY", 0), (data, "BUFFER", 4), (packing, "_BUFFER", 4)):
-        monkeypatch.setattr(module, name, value)
-    folder = tmp_path / "text"
-    folder.mkdir()
-    rows = [json.dumps({"text": text}) for text in sentences(700)]
-    (folder / "train-1.jsonl").write_text("\n".join(rows[:350]))
-    (folder / "train-2.jsonl").write_text("\n".join(rows[350:]))
-    (folder / "valid.jsonl").write_text("\n".join(rows[:50]))
-    whole = (folder / "train-2.jsonl").read_bytes()
-    (folder / "train-2.jsonl").write_bytes(b'{"text": "half a line')
-    for seed in range(6):  # the order of shards is shuffled
-        run = Kept(tmp_path / f"out-{seed}", str(folder), options={"batch_size": 64, "max_steps": 18, "seed": seed})
-        with pytest.raises(DataError, match=r"data set '.*text' cannot be read"):
+    real = packing.encoded
+
+    def failing(*args: Any) -> Iterator[Any]:
+        for number, documents in enumerate(real(*args)):
+            if number == 1 and args[-1] is not None:  # of the training rows
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            yield documents
+
+    dataset, options = write_jsonl(tmp_path, 700), {"batch_size": 64, "max_steps": 12}
+    run = Kept(tmp_path / "out", dataset, options=options)
+    with monkeypatch.context() as patched:
+        patched.setattr(packing, "encoded", failing)
+        with pytest.raises(DataError, match=r"data set '.*jsonl' cannot be read\n.*Input/output error"):
             run.run()
-        if run.checkpoints:
-            break
     (checkpoint,) = run.checkpoints
-    assert checkpoint != "step-18"
-    (folder / "train-2.jsonl").write_bytes(whole)
-    wanted = Kept(tmp_path / "whole", run.dataset, options=run.options).run()
-    assert_same(run.resumed(), wanted)
+    assert checkpoint != "step-12"
+    assert_same(run.resumed(), Kept(tmp_path / "whole", dataset, options=options).run())
 
 
 @pytest.mark.slow
