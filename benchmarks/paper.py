@@ -56,6 +56,9 @@ RATE = {"learning_rate": 2e-4}  # students of a few million parameters learn tas
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--arm", "arms", multiple=True, type=click.Choice([arm.name for arm in ARMS]), help="Default: all.")
 @click.option("--tasks/--no-tasks", default=True, show_default=True)
+@click.option("--task", "asked", multiple=True, type=click.Choice(TASKS), help="Default: all; --short: three.")
+@click.option("--task-rows", type=int, help="Rows of each task to train on, in two epochs.  [default: all, in three]")
+@click.option("--task-seeds", type=int, help="Fine-tunings of each student.  [default: 3]")
 @click.option("--workers", default=2, show_default=True, help="Processes of one thread each.")
 def main(
     short: bool,
@@ -67,6 +70,9 @@ def main(
     seeds: int,
     arms: tuple[str, ...],
     tasks: bool,
+    asked: tuple[str, ...],
+    task_rows: int | None,
+    task_seeds: int | None,
     workers: int,
 ) -> None:
     """Compare homotopic distillation with its alternatives."""
@@ -81,14 +87,16 @@ def main(
         jobs = [job for job in jobs if job.place in small or job.arm in FEW]
     fewer = {job.place for job in jobs if job.place in small and job.arm in FEW}
     scored = {job.place for job in jobs if tasks and _has_tasks(job.arm) and (not short or job.place in fewer)}
-    asked = TASKS[:3] if short else TASKS
-    wanted = {model: {task: _task_settings(task, model, short) for task in asked} for model in models}
+    asked = asked or (TASKS[:3] if short else TASKS)
+    fewer_rows = {"train_rows": task_rows, "validation_rows": 400, "epochs": 2} if task_rows else {}
+    how = {**(BRIEF if short else WHOLE), **fewer_rows, **({"seeds": task_seeds} if task_seeds else {})}
+    wanted = {model: {task: _task_settings(task, model, how) for task in asked} for model in models}
     records = _done(jobs, workers, _one, wanted, scored)
     if tasks:
         places = [(output / f"teacher-{model}", _folder(model)) for model in models]
         records += _done(places, workers, _teacher, wanted, data)
     timed = [s for s in settings if "homotopic" in names and (not short or s.target == smallest[s.model])]
-    cost = [rewriting_cost(setting, min(steps, 60)) for setting in timed]
+    cost = [rewriting_cost(setting, min(steps, 60), output) for setting in timed]
     text = report([record for record in records if record], cost, Machine.of_now(), output)
     atomic_write(output / "report.md", text)
     click.echo(text)
@@ -109,9 +117,9 @@ def _folder(model: str) -> str:
     return minilm() if model == "minilm" else source_of(model).location
 
 
-def _task_settings(task: str, model: str, short: bool) -> dict[str, Any]:
+def _task_settings(task: str, model: str, how: Mapping[str, Any]) -> dict[str, Any]:
     length = {"length": SPANS[model]} if task.startswith("squad") else {}
-    return {**(BRIEF if short else WHOLE), **RATE, **length}
+    return {**how, **RATE, **length}
 
 
 def _has_tasks(arm: str) -> bool:

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from paper_arms import ARMS, HOMOTOPIC
 from paper_run import Setting, source_of
 
+from fxprune.atomic import atomic_write
 from fxprune.distillation.run import prepare
 
 
-def rewriting_cost(setting: Setting, steps: int) -> dict[str, Any]:
-    """Return the seconds of both runs; a busy machine meets both alike, because their steps alternate."""
+def rewriting_cost(setting: Setting, steps: int, folder: Path) -> dict[str, Any]:
+    """Return the seconds of both runs, kept in `folder`; a busy machine meets both alike: their steps alternate."""
+    file = folder / setting.label / "cost.json"
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(file, json.dumps(_measured(setting, steps)) + "\n")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def _measured(setting: Setting, steps: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     source = source_of(setting.model)
     arms = {"rewritten": HOMOTOPIC, "masked": next(arm for arm in ARMS if arm.schedule.get("rewrite_every") == 0)}
