@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,25 @@ def run() -> Callable[..., Result]:
         return CliRunner().invoke(main, [str(argument) for argument in arguments], terminal_width=100)
 
     return invoke
+
+
+def _snapshot(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def refused(run, here):
+    """Run a command that must be refused; return what it says."""
+
+    def check(*arguments, code=2):
+        before = _snapshot(here)
+        result = run(*arguments)
+        crash = "".join(traceback.format_exception(result.exception)) if result.exception else ""
+        assert result.exit_code == code, crash + result.output
+        assert isinstance(result.exception, SystemExit), crash
+        assert "Traceback" not in result.stderr
+        assert result.stdout == ""
+        assert _snapshot(here) == before
+        return result.stderr
+
+    return check

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import traceback
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,28 +11,6 @@ import fxprune
 
 PRUNE = ("prune", "--no-latency", "--model")
 DISTILL = ("distill", "--no-latency", "--max-steps", 2, "--batch-size", 2, "--length", 8, "--model")
-
-
-def snapshot(folder: Path) -> dict[str, bytes | None]:
-    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
-
-
-@pytest.fixture
-def refused(run, here):
-    """Run a command that must be refused; return what it says."""
-
-    def check(*arguments, code=2):
-        before = snapshot(here)
-        result = run(*arguments)
-        crash = "".join(traceback.format_exception(result.exception)) if result.exception else ""
-        assert result.exit_code == code, crash + result.output
-        assert isinstance(result.exception, SystemExit), crash
-        assert "Traceback" not in result.stderr
-        assert result.stdout == ""
-        assert snapshot(here) == before
-        return result.stderr
-
-    return check
 
 
 def test_an_unknown_model_name(refused):
