@@ -164,7 +164,7 @@ def test_an_image_model_cannot_be_distilled_on_text(refused, models, text):
 @pytest.mark.parametrize("arguments", [(), ("--ratio", 0.5, "--target-params", "50%")])
 def test_prune_needs_one_target(refused, arguments):
     said = refused(*PRUNE, "never-loaded", *arguments)
-    assert said.startswith("UsageError: give one of --target-params, --target-flops, --ratio, --plan")
+    assert said.startswith("UsageError: give one of --target-params, --target-flops, --target-latency, --ratio, --plan")
 
 
 def test_distill_needs_a_target(refused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -115,6 +116,8 @@ def files(here: Path, own_bert: Path, text: str) -> Path:
     for name, content in folders.items():
         (here / name).mkdir()
         (here / name / "config.json").write_text(json.dumps(content))
+    for name in ("strange", "unknown-class", "own-code"):
+        shutil.copy(own_bert / "model.safetensors", here / name)
     (here / "own-code" / "own.py").write_text("open('spilled', 'w')")
     (here / "pickled" / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch spilled'\ntR.")
     (here / "torn" / "model.safetensors").write_bytes((own_bert / "model.safetensors").read_bytes()[:-9])
