@@ -19,13 +19,14 @@ from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_r
 from fxprune.cli.signals import Halted, Signals
 from fxprune.cli.snapshots import Family
 from fxprune.cli.timed import say_cuts, say_result, timed_facts
-from fxprune.deploy.outputs import check_output, write_outputs
+from fxprune.deploy.output_folder import check_output
+from fxprune.deploy.outputs import write_outputs
 from fxprune.distillation.checkpoints.keeper import FOLDER, ORDER, Keeping, writing
 from fxprune.distillation.checkpoints.order import Order, whole_path
 from fxprune.distillation.checkpoints.storage import found_in, step_of
 from fxprune.distillation.columns import check_dataset
 from fxprune.distillation.config import DistillConfig
-from fxprune.distillation.data import DEFAULT_DATASET
+from fxprune.distillation.data import default_dataset
 from fxprune.distillation.device import choose_device
 from fxprune.distillation.objective import find_objective, free_places
 from fxprune.distillation.ranks import Ranks
@@ -34,8 +35,6 @@ from fxprune.distillation.rescue import UnfinishedError
 from fxprune.distillation.run import StartReport, distill
 from fxprune.distillation.settling import with_segments
 from fxprune.distillation.waypoints import folder_name
-from fxprune.errors import DataError
-from fxprune.hub import offline
 from fxprune.occupied import Seat
 from fxprune.preprocessors import load_preprocessor
 from fxprune.sources import Source, example_inputs, load_model
@@ -107,7 +106,7 @@ class _Distilling:
         self.job, self.signals, self.seat = job, signals, seat
         config = job.config
         device = choose_device(config.device)
-        self.dataset = job.dataset or _default_dataset()
+        self.dataset = job.dataset or default_dataset()
         check_dataset(self.dataset, job.text_column, job.target_column)
         if not job.keeping.resume:
             free = partial(_free_of_student, wanted=config.objective)
@@ -231,16 +230,6 @@ def _free_of_student(traced: Traced, tokenizer: Any, wanted: str) -> frozenset[i
     if tokenizer is None and any(node.target == "input_ids" for node in traced.graph.nodes):
         return None  # loading will say it
     return free_places(find_objective(traced, tokenizer, wanted), traced)
-
-
-def _default_dataset() -> str:
-    name = ":".join(DEFAULT_DATASET)
-    if offline():
-        raise DataError(
-            f"the default data set {name} needs a network, and there is none",
-            remedy="pass --dataset demo, or --dataset with local text files",
-        )
-    return name
 
 
 def _say_start(start: StartReport) -> None:

@@ -88,7 +88,7 @@ def _generating(model: str, folder: Path, overwrite: bool, as_json: bool) -> Non
 
     from fxprune.cli import render
     from fxprune.deploy.generation.stage import export_folder, generation_facts
-    from fxprune.deploy.outputs import check_output
+    from fxprune.deploy.output_folder import check_output
 
     if folder.suffix == ".onnx":
         raise UsageError("--with-past writes several files", remedy="give --output a folder")

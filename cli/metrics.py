@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fxprune.deploy.outputs import begin_outputs
+from fxprune.deploy.output_folder import begin_outputs
 from fxprune.distillation.checkpoints.keeper import writing
 from fxprune.distillation.checkpoints.storage import JOURNAL
 from fxprune.distillation.ranks import Ranks

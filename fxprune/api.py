@@ -12,7 +12,6 @@ from torch.export import ExportedProgram
 
 from fxprune import groups as grouping
 from fxprune import tracing
-from fxprune.certificate import certify
 from fxprune.errors import UsageError, check_one_of
 from fxprune.exported import capture_program, examples_of
 from fxprune.goal import Allocation, Goal, Purpose
@@ -23,7 +22,8 @@ from fxprune.passes import CANONICAL, DropoutMode, run_passes
 from fxprune.plan import Plan
 from fxprune.planning import Loss, check_score, chosen_for, constraints, counts_for
 from fxprune.repair import Repairer, check_repair
-from fxprune.student import Student, refresh_shapes
+from fxprune.result import finish
+from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
 
@@ -217,27 +217,6 @@ def make_plan(
 
 def _limits(model: nn.Module | ExportedProgram, traced: Traced, loadable: bool | None) -> Constraints:
     return constraints(model, traced) if loadable is None or loadable else Constraints()
-
-
-def finish(student: Student, dense: Traced | None, example_kwargs: Mapping[str, Any]) -> Traced:
-    """Make a cut student ready to hand out: shapes refreshed, plan attached, and proved against `dense` if given."""
-    slim = student.traced
-    refresh_shapes(slim, student.groups)
-    slim.meta["plan"] = student.plan
-    slim.meta["groups"] = student.groups
-    if student.latency_plan is not None:
-        slim.meta["latency_plan"] = student.latency_plan
-    if dense is not None:
-        slim.meta["certificate"] = certify(
-            dense,
-            slim,
-            student.groups,
-            student.plan,
-            tracing.runnable(slim, example_kwargs),
-            free_outputs=student.free_outputs,
-            changed="repairs" in slim.meta,
-        )
-    return slim
 
 
 def load(folder: str | Path) -> nn.Module:

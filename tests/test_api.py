@@ -237,7 +237,7 @@ def test_predictions_alone_have_no_byproducts() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, UsageError, r"give one of ratio, target_params, target_flops, plan\n.*given: none"),
+        ({}, UsageError, r"give one of ratio, target_params, target_flops, target_latency, plan\n.*given: none"),
         ({"ratio": 0.5, "target_params": "5k"}, UsageError, r"given: ratio, target_params"),
         ({"ratio": 1.5}, UsageError, r"the ratio 1.5 is not in \(0, 1\]"),
         ({"target_params": "lots"}, UsageError, r"cannot read the target 'lots'"),

@@ -18,7 +18,7 @@ LAYERS = [
     {"cli"},
     {"evaluation"},
     {"deploy", "latency", "distillation", "demo", "recipes", "report"},
-    {"api", "planning"},
+    {"api", "planning", "result"},
     {"student", "certificate", "origin", "sources", "preprocessors", "examples", "classes", "hub", "schedule"},
     {"passes", "verify"},
     {

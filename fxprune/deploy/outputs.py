@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,8 +14,7 @@ from fxprune.deploy.description import describe
 from fxprune.deploy.generation.caches import remembers
 from fxprune.deploy.grids import comparison_inputs, within
 from fxprune.deploy.manifest import remove_old, write_manifest
-from fxprune.errors import FxpruneError, UsageError
-from fxprune.occupied import NAME as LOCK
+from fxprune.errors import FxpruneError
 from fxprune.traced import Traced
 from fxprune.workload import Workload
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from fxprune.deploy.latency import LatencyRow
     from fxprune.deploy.onnx import OnnxExport
 
-ONNX, INT8, LATENCY, METRICS = "onnx/model.onnx", "onnx/model.int8.onnx", "latency.json", "metrics.jsonl"
+ONNX, INT8, LATENCY = "onnx/model.onnx", "onnx/model.int8.onnx", "latency.json"
 Stage = Callable[[str], None]
 
 
@@ -72,39 +70,6 @@ class Outputs:
     lost_fusions: tuple[str, ...] = ()
     failures: Mapping[str, str] = field(default_factory=dict)
     left: tuple[str, ...] = ()
-
-
-def check_output(folder: Path, overwrite: bool, *, source: str | None = None) -> None:
-    """Raise UsageError unless results may be written to `folder`; nothing is written.
-
-    Args:
-        folder: of the results.
-        overwrite: whether it may hold files already; only those of the same names are replaced, and those an earlier
-            run left.
-        source: the model, as the user named it: its own folder is never written to.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"output '{folder}' is a file", remedy="give --output a folder")
-    if source is not None and folder.exists() and Path(source).expanduser().resolve() == folder.resolve():
-        raise UsageError(f"output '{folder}' is the folder of the model itself", remedy="choose another --output")
-    parent = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise UsageError(f"output '{folder}' cannot be written", remedy="choose another --output")
-    if folder.is_dir() and not overwrite and any(path.name != LOCK for path in folder.iterdir()):
-        raise UsageError(
-            f"output folder '{folder}' is not empty", remedy="choose another --output, or pass --overwrite"
-        )
-
-
-def begin_outputs(folder: Path, facts: Mapping[str, Any]) -> Path:
-    """Make the folder of a run that begins, and say so in ``fxprune.json``; return where its metrics go.
-
-    The files of an earlier run are deleted: from now on the folder is that of this one, even if it is killed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_old(folder)
-    write_manifest(folder, [folder / METRICS], {**facts, "unfinished": {"reason": "the run goes on, or was killed"}})
-    return folder / METRICS
 
 
 def write_outputs(

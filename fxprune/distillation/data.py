@@ -17,6 +17,7 @@ from fxprune.distillation.reading import (
     with_rows,
 )
 from fxprune.errors import DataError, unknown_name
+from fxprune.hub import offline
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -27,6 +28,7 @@ __all__ = [
     "DEFAULT_DATASET",
     "DEMO",
     "Split",
+    "default_dataset",
     "fixed_batches",
     "mask_tokens",
     "packed_batches",
@@ -40,6 +42,17 @@ DEFAULT_DATASET = ("wikimedia/wikipedia", "20231101.en")
 
 HELD_OUT_IN = 50  # one row in fifty, where the data set has no split of its own
 _NAMES = ("text", "sentence", "content")
+
+
+def default_dataset() -> str:
+    """Return the data set a run takes if none is named, or raise DataError where it cannot be reached."""
+    name = ":".join(DEFAULT_DATASET)
+    if offline():
+        raise DataError(
+            f"the default data set {name} needs a network, and there is none",
+            remedy="pass --dataset demo, or --dataset with local text files",
+        )
+    return name
 
 
 def text_dataset(spec: str, *, split: Split = "train", seed: int = 0, text_column: str | None = None) -> Text:

@@ -13,7 +13,8 @@ from torch.export import Dim
 import fxprune
 from fxprune.deploy import hf, onnx
 from fxprune.deploy.manifest import read_manifest, remove_old, write_manifest
-from fxprune.deploy.outputs import LatencySettings, begin_outputs, check_output, within, write_outputs
+from fxprune.deploy.output_folder import begin_outputs, check_output
+from fxprune.deploy.outputs import LatencySettings, within, write_outputs
 from fxprune.errors import DeployError, UsageError
 from fxprune.traced import Provenance
 
