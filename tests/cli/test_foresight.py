@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from fxprune.cli import foresight, jobs
+from fxprune.cli import distilling, foresight, jobs
 from fxprune.errors import DistillError
 
 
@@ -19,7 +19,8 @@ def told(monkeypatch) -> list[dict]:
         found.append(facts)
         raise DistillError("enough")
 
-    monkeypatch.setattr(jobs, "write_outputs", stop)
+    for module in (jobs, distilling):
+        monkeypatch.setattr(module, "write_outputs", stop)
     return found
 
 
@@ -51,7 +52,7 @@ def test_a_dry_run_needs_no_weights_and_writes_nothing(run, own_bert, here):
 
 @pytest.mark.parametrize(("command", "target"), [("prune", "--target-flops"), ("distill", "--target-params")])
 def test_a_target_out_of_reach_is_told_before_anything_is_loaded(run, bert, text, monkeypatch, command, target):
-    monkeypatch.setattr(jobs, "load_model", None)
+    monkeypatch.setattr(distilling, "load_model", None)
     monkeypatch.setattr(jobs, "open_model", None)
     more = ("--dataset", text) if command == "distill" else ()
     result = run(command, "--model", bert, target, "100", *more)
