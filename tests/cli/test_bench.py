@@ -106,6 +106,7 @@ def test_an_onnx_file_is_scored_with_the_tokenizer_beside_it(run, exported, here
     assert "fine-tunes, and" in refused.stderr
 
 
+@pytest.mark.slow
 def test_prune_writes_and_times_an_int8_file_too(run, bert):
     result = run("prune", bert, "--ratio", 0.5, "--output", "out", "--int8", "--grid", "1x8", "--json")
     assert result.exit_code == 0, result.output
@@ -117,6 +118,7 @@ def test_prune_writes_and_times_an_int8_file_too(run, bert):
     assert "onnx/model.int8.onnx" in facts["files"]
 
 
+@pytest.mark.slow
 def test_where_no_rung_agrees_all_else_is_written_and_each_reason_told(run, bert, monkeypatch):
     monkeypatch.setattr(onnx, "worst_error", lambda got, want: 1.0)
     result = run("prune", bert, "--ratio", 0.5, "--output", "out", "--no-latency")

@@ -99,6 +99,7 @@ def test_what_is_no_output_folder_is_refused_in_a_sentence(run, here):
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_has_a_report_of_its_student(run, bert, text, monkeypatch):
     real = loop.check_finite
     monkeypatch.setattr(

@@ -104,6 +104,7 @@ def test_a_second_interrupt_stops_at_once_and_loses_nothing_older(run, distil, a
     assert checkpoints() == ["step-2", "step-4"]
 
 
+@pytest.mark.slow
 def test_one_interrupt_is_130(distil, at_step):
     at_step(2, lambda: os.kill(os.getpid(), signal.SIGINT))
     result = distil()
@@ -143,6 +144,7 @@ def test_what_cannot_be_resumed_is_told(run, distil, at_step):
     assert "'out/checkpoints/run.json' is damaged" in run("distill", "--resume", "out").stderr
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_can_be_resumed_with_a_lower_rate(run, distil, monkeypatch):
     real = loop.Distiller.step
 

@@ -83,6 +83,7 @@ def test_an_encoder_decoder_makes_keys_of_the_source_once(tmp_path):
     assert not [name for name in stored if "decoder" in name and "encoder_attn" not in name]
 
 
+@pytest.mark.slow
 def test_a_file_that_computes_something_else_is_not_kept(llama, tmp_path, monkeypatch):
     from fxprune.deploy.generation import writing
     from fxprune.deploy.onnx import LADDER
