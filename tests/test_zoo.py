@@ -62,7 +62,9 @@ def test_half_of_every_group_is_the_masked_dense_model(name: str) -> None:
         assert "fft_fftn" in found["stream"].reasons[0]
 
 
-@pytest.mark.parametrize("name", ["layoutlm", "marian", "swin"])
+@pytest.mark.parametrize(
+    "name", ["layoutlm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("marian", "swin"))]
+)
 def test_a_slim_model_reloads_through_its_own_library(name: str, tmp_path: Path) -> None:
     model, inputs = model_of(ZOO[name]), ZOO[name].inputs(5, 13)
     slim = fxprune.prune(model, inputs, ratio=0.5)

@@ -70,6 +70,7 @@ def test_an_image_classifier_learns_from_a_folder_of_images(run, heads, here):
     assert AutoImageProcessor.from_pretrained("out").size == {"height": 24, "width": 24}
 
 
+@pytest.mark.slow
 def test_features_alone_may_be_chosen(run, bert, text):
     result = run("distill", bert, "--dataset", text, "--objective", "features", *OPTIONS)
     assert result.exit_code == 0, result.stderr

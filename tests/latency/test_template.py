@@ -98,6 +98,7 @@ def test_graphs_that_differ_in_more_than_sizes_are_refused(other: tuple[str, ...
         Template.of([graph("Relu", "Relu"), graph(*other)], telling_pair(space), space)
 
 
+@pytest.mark.slow
 def test_where_the_graph_changes_every_width_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     files = files_of("bert")
