@@ -199,6 +199,11 @@ def _count(cost: Cost, counts: Mapping[str, int | np.ndarray], candidates: int) 
     return np.broadcast_to(np.asarray(cost.count(counts), dtype=np.float64), candidates)  # type: ignore[arg-type]
 
 
-def _miss(ms: float, target_ms: float) -> float:
-    """How far a time is from a target; above it counts twice."""
-    return abs(log(ms / target_ms)) * (2.0 if ms > target_ms else 1.0)
+def _miss(ms: float, target_ms: float) -> tuple[bool, float]:
+    """Rank times by how well they meet a target: those a little below it first, then the nearest; above counts twice.
+
+    >>> min([45.1, 42.0, 30.0], key=lambda ms: _miss(ms, 45.0))
+    42.0
+    """
+    meets = (1 - NEAR) * target_ms <= ms <= target_ms
+    return not meets, abs(log(ms / target_ms)) * (2.0 if ms > target_ms else 1.0)
