@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from fxprune.deploy.ort import feeds, read_session
 from fxprune.errors import SourceError
-from fxprune.hub import quiet
+from fxprune.sources import find_tokenizer
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -61,7 +62,7 @@ class OnnxEncoder(nn.Module):
 
         graph = onnx.load(self.path, load_external_data=False).graph
         kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8, TensorProto.UINT8)
-        return sum(_entries(tensor.dims) for tensor in graph.initializer if tensor.data_type in kinds)
+        return sum(prod(tensor.dims) for tensor in graph.initializer if tensor.data_type in kinds)
 
 
 def tokenizer_beside(path: Path) -> Any:
@@ -70,20 +71,10 @@ def tokenizer_beside(path: Path) -> Any:
     Raises:
         SourceError: there is none.
     """
-    from transformers import AutoTokenizer
-
     for folder in (path.absolute().parent, path.absolute().parent.parent):
         if (folder / "tokenizer.json").is_file():
-            with quiet():
-                return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            return find_tokenizer(str(path), str(folder), local=True)
     raise SourceError(
         f"no tokenizer lies beside {str(path)!r}",
         remedy="put tokenizer.json and tokenizer_config.json into its folder or the one above",
     )
-
-
-def _entries(dims: Any) -> int:
-    product = 1
-    for size in dims:
-        product *= size
-    return product

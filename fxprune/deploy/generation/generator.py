@@ -11,7 +11,7 @@ import numpy as np
 
 from fxprune.deploy.generation.settings import DECODER, ENCODER, SETTINGS, WITH_PAST, Settings
 from fxprune.deploy.generation.stepping import Stepper, remembered, run_values
-from fxprune.deploy.ort import open_session
+from fxprune.deploy.ort import read_session
 from fxprune.errors import SourceError, UsageError
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class OnnxGenerator:
         place = _place(Path(folder))
         self.settings = Settings.load(place / SETTINGS)
         pair = (place / ENCODER).is_file()
-        self.encoder = open_session(place / ENCODER, threads) if pair else None
-        self.stepper = Stepper(open_session(place / (DECODER if pair else WITH_PAST), threads))
+        self.encoder = read_session(place / ENCODER, threads) if pair else None
+        self.stepper = Stepper(read_session(place / (DECODER if pair else WITH_PAST), threads))
 
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int = 50) -> list[list[int]]:
         """Return the new tokens of each prompt, each the likeliest; a token that ends the text is the last of them.

@@ -77,6 +77,14 @@ def test_damaged_settings_are_told(llama, tmp_path):
         OnnxGenerator(folder)
 
 
+def test_a_damaged_graph_is_told(llama, tmp_path):
+    folder = shutil.copytree(llama[1], tmp_path / "copy")
+    (graph,) = folder.rglob("decoder_with_past.onnx")
+    graph.write_bytes(b"no graph")
+    with pytest.raises(SourceError, match="is no ONNX file"):
+        OnnxGenerator(folder)
+
+
 def test_settings_come_from_the_model(llama):
     model = llama[0]
     assert settings_of(model) == Settings(positions=128, ends=(), pad=0)
