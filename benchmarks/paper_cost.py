@@ -41,5 +41,7 @@ def _measured(setting: Setting, steps: int) -> dict[str, Any]:
         for name in list(streams)[:: -1 if step % 2 else 1]:
             began = time.perf_counter()
             next(streams[name])
+            if setting.device == "cuda":
+                torch.cuda.synchronize()
             seconds[name] += time.perf_counter() - began
     return {"setting": setting.label, "steps": steps, **seconds, "ratio": seconds["rewritten"] / seconds["masked"]}

@@ -26,7 +26,8 @@ def report(records: Sequence[Record], cost: Sequence[Record], machine: Machine, 
         parts.append(_training(label, found))
         if any("tasks" in row for row in found):
             parts.append(_tasks(label, found, teachers.get(found[0]["setting"]["model"], {})))
-    parts.append(_cost(cost))
+    if cost:
+        parts.append(_cost(cost))
     _draw(students, folder / "discrepancy.svg")
     return "\n".join(parts)
 

@@ -33,6 +33,7 @@ class Setting:
         target: parameters of the student.
         steps, batch_size, length, learning_rate: of the distillation.
         dataset: text.
+        device, precision: of the distillation and the fine-tuning.
     """
 
     model: str
@@ -42,17 +43,19 @@ class Setting:
     length: int
     learning_rate: float
     dataset: str
+    device: str = "cpu"
+    precision: str = "float32"
 
     @property
     def label(self) -> str:
         """Name of folders and tables."""
-        return f"{self.model}-{self.target / 1e6:.3g}M-{self.steps}"
+        return f"{self.model}-{self.target / 1e6:.3g}M-{self.steps}x{self.batch_size}"
 
     def options(self, seed: int) -> dict[str, Any]:
         """Return the fields of `DistillConfig`."""
-        names = ("batch_size", "length", "learning_rate")
+        names = ("batch_size", "length", "learning_rate", "device", "precision")
         options = {name: getattr(self, name) for name in names}
-        return options | {"target_params": self.target, "max_steps": self.steps, "seed": seed, "device": "cpu"}
+        return options | {"target_params": self.target, "max_steps": self.steps, "seed": seed}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +88,7 @@ def train(job: Job) -> dict[str, Any]:
     """Return the record of a job, doing it if it was not done yet."""
     place = job.place / RECORD
     if place.is_file():
-        found: dict[str, Any] = json.loads(place.read_text())
-        return found
+        return _read(place)
     torch.set_num_threads(1)
     source, arm = source_of(job.setting.model), arm_named(job.arm)
     run = prepare(
@@ -142,6 +144,24 @@ def _tail(values: list[float]) -> float:
     return sum(last) / len(last)
 
 
+def kept(job: Job) -> dict[str, Any] | None:
+    """Return the record of a job with what scores there are of it, or None if it was not done."""
+    if not (job.place / RECORD).is_file():
+        return None
+    scores = kept_scores(job.place)
+    return _read(job.place / RECORD) | ({"tasks": scores} if scores else {})
+
+
+def kept_scores(place: Path) -> dict[str, Any]:
+    """Return the scores in `place` by the name of the task; of settings that differ, the last."""
+    return {row["task"]: row for row in _read(place / SCORES).values()} if (place / SCORES).is_file() else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
 def score(place: Path, model: str, tasks: Mapping[str, Mapping[str, Any]], data: Path | None) -> dict[str, Any]:
     """Fine-tune the model in `place` on the tasks it has no scores of yet; return all its scores.
 
@@ -154,13 +174,13 @@ def score(place: Path, model: str, tasks: Mapping[str, Mapping[str, Any]], data:
     from fxprune.evaluation import EvaluationConfig, evaluate
 
     file = place / SCORES
-    found: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
+    found = _read(file) if file.is_file() else {}
     torch.set_num_threads(1)
     for task, settings in tasks.items():
         key = f"{task} {json.dumps(settings, sort_keys=True)}"
         if key not in found:
             folder = None if data is None else data / FOLDERS.get(task, task)
-            measured = evaluate(model, task=task, data=folder, config=EvaluationConfig(device="cpu", **settings))
+            measured = evaluate(model, task=task, data=folder, config=EvaluationConfig(**settings))
             found[key] = {"task": task, "headline": measured.headline, "scores": measured.scores}
             place.mkdir(parents=True, exist_ok=True)
             atomic_write(file, json.dumps(found, indent=1) + "\n")

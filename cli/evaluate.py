@@ -10,6 +10,7 @@ import click
 
 from fxprune.cli import options as opt
 from fxprune.cli.errors import handled
+from fxprune.evaluation.config import POOLINGS
 from fxprune.evaluation.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 @click.option("--train-rows", type=opt.AT_LEAST_1, help="Use as many, drawn at random.  [default: all]")
 @click.option("--validation-rows", type=opt.AT_LEAST_1, help="Use as many, drawn at random.  [default: all]")
 @click.option("--null-threshold", default=0.0, show_default=True, help="squad_v2: margin for no answer, in logits.")
+@click.option(
+    "--pooling", type=click.Choice(POOLINGS), default="model", show_default=True, help="What a sentence's head reads."
+)
 @click.option("--bf16", is_flag=True, help="Multiply in bfloat16: twice as fast where the processor has it.")
 @click.option("--output", type=opt.FILE, help="Write the result as JSON too.")
 @click.option("--overwrite", is_flag=True, help="Replace that file.")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fxprune.errors import UsageError
+from fxprune.errors import UsageError, unknown_name
 from fxprune.evaluation.tasks import Recipe, Task
 
+POOLINGS = ("model", "mean")
 _SHORTEST = {"question-answering": 32}  # tokens: a question, and a window that moves
 _AT_LEAST = {"seeds": 1, "epochs": 0, "max_steps": 0, "batch_size": 1, "length": 8, "train_rows": 1}
 _AT_LEAST |= {"validation_rows": 1}
@@ -24,6 +25,8 @@ class EvaluationConfig:
         train_rows, validation_rows: use as many rows, drawn alike for all models and seeds; None: all.
         weight_decay: of matrices.
         null_threshold: in SQuAD 2.0, how much better "no answer" must score than the best answer to be chosen.
+        pooling: what the head of a sentence task reads. "model": what the class in transformers reads, often one token;
+            "mean": the mean of all tokens, for sentence encoders and language models whose first token means little.
         bf16: multiply in bfloat16 (weights, sums and losses stay float32): about twice as fast where the processor
             has it.
         device: cpu, cuda or auto.
@@ -39,6 +42,7 @@ class EvaluationConfig:
     validation_rows: int | None = None
     weight_decay: float = 0.01
     null_threshold: float = 0.0
+    pooling: str = "model"
     bf16: bool = False
     device: str = "auto"
 
@@ -52,6 +56,8 @@ class EvaluationConfig:
             raise UsageError(f"learning_rate is {rate}", remedy="give a number above 0, such as 5e-5")
         if math.isnan(self.null_threshold):
             raise UsageError("null_threshold is nan", remedy="give a number, such as 0")
+        if self.pooling not in POOLINGS:
+            raise UsageError(unknown_name("pooling", self.pooling, POOLINGS))
         if self.epochs is not None and self.max_steps is not None:
             raise UsageError("both epochs and max_steps are given", remedy="leave one out")
 

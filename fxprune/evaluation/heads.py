@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from fxprune.classes import TASKS, task_class
 from fxprune.deploy.bundle import GRAPH, write_hf
 from fxprune.deploy.manifest import read_manifest
 from fxprune.errors import SourceError, UsageError
+from fxprune.evaluation.pooling import FRESH, mean_classifier
 from fxprune.evaluation.tasks import Task
 from fxprune.hub import offline, quiet
 from fxprune.sources import Source, load_model, load_tokenizer
@@ -30,10 +32,12 @@ class Head:
     Attributes:
         model: float32, evaluation mode.
         fresh: tensors its weights do not hold, so that they are random.
+        inputs: names its call takes.
     """
 
     model: nn.Module
     fresh: tuple[str, ...]
+    inputs: tuple[str, ...]
 
 
 @contextmanager
@@ -94,7 +98,28 @@ def load_head(source: Source, task: Task) -> Head:
             output_loading_info=True,
         )
     mismatched = {name if isinstance(name, str) else name[0] for name in report["mismatched_keys"]}
-    return Head(model=model.eval(), fresh=tuple(sorted({*report["missing_keys"], *mismatched})))
+    fresh = tuple(sorted({*report["missing_keys"], *mismatched}))
+    return Head(model=model.eval(), fresh=fresh, inputs=_inputs(model))
+
+
+def mean_head(source: Source, task: Task) -> Head:
+    """Return the model of `source` under a fresh head that reads the mean of all tokens (see `pooling`).
+
+    Raises:
+        SourceError: it returns no hidden states of tokens.
+        UsageError: the task asks for more than classes or a number.
+    """
+    if task.kind != "text-classification":
+        raise UsageError(
+            f"task {task.name!r} reads every token, and pooling 'mean' leaves one vector of a text",
+            remedy="use --pooling model",
+        )
+    encoder = copy.deepcopy(features(source))
+    return Head(model=mean_classifier(encoder, task.classes, source.name), fresh=FRESH, inputs=_inputs(encoder))
+
+
+def _inputs(model: nn.Module) -> tuple[str, ...]:
+    return tuple(inspect.signature(model.forward).parameters)
 
 
 def features(source: Source) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fxprune.evaluation.finetune import called
 from fxprune.evaluation.metrics import scores_of
+from fxprune.evaluation.pooling import mean_of_tokens
 from fxprune.evaluation.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def embed(model: Any, tokenizer: Any, texts: Sequence[str], *, length: int = _LE
         chosen = [texts[j] for j in order[i : i + batch]]
         encoded = tokenizer(chosen, padding=True, truncation=True, max_length=length, return_tensors="pt").to(device)
         inputs = {name: encoded[name] for name in ("input_ids", "attention_mask")}
-        hidden, mask = called(model, inputs).last_hidden_state, inputs["attention_mask"][..., None]
-        pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+        pooled = mean_of_tokens(called(model, inputs).last_hidden_state, inputs["attention_mask"])
         for j, row in zip(order[i : i + batch], pooled.float().cpu(), strict=True):
             rows[j] = row
     return torch.stack(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,7 +15,7 @@ from fxprune.evaluation.config import EvaluationConfig
 from fxprune.evaluation.data import TRAIN
 from fxprune.evaluation.examples import Collator
 from fxprune.evaluation.finetune import Training, finetune, in_bf16, predict
-from fxprune.evaluation.heads import Head, load_head
+from fxprune.evaluation.heads import Head, load_head, mean_head
 from fxprune.evaluation.questions import QuestionTask
 from fxprune.evaluation.result import SeedScores
 from fxprune.evaluation.sentences import SentenceTask
@@ -65,11 +64,12 @@ class Trials:
 
     def _run(self, seed: int) -> SeedScores:
         began, setting = perf_counter(), self.setting
-        head = load_head(setting.source, setting.task)
+        make = mean_head if setting.config.pooling == "mean" else load_head
+        head = make(setting.source, setting.task)
         self.fresh = head.fresh
         _check_trained(head, self)
         model = head.model.to(setting.device)
-        collate = Collator(setting.source.tokenizer, list(inspect.signature(model.forward).parameters), setting.device)
+        collate = Collator(setting.source.tokenizer, head.inputs, setting.device)
         if setting.config.bf16:
             in_bf16(model, setting.device)
         loss = self._finetuned(model, collate, seed) if self.training is not None else None
