@@ -64,6 +64,7 @@ RATE = {"learning_rate": 2e-4}  # students of a few million parameters learn tas
 @click.option("--task-rows", type=int, help="Rows of each task to train on, in two epochs.  [default: all, in three]")
 @click.option("--task-seeds", type=int, help="Fine-tunings of each student.  [default: 3]")
 @click.option("--workers", default=2, show_default=True, help="Processes of one thread each.")
+@click.option("--cost/--no-cost", default=True, show_default=True, help="Time rewriting against masks.")
 @click.option("--report", "only_report", is_flag=True, help="Compute nothing: report what --output has.")
 def main(
     short: bool,
@@ -82,6 +83,7 @@ def main(
     task_rows: int | None,
     task_seeds: int | None,
     workers: int,
+    cost: bool,
     only_report: bool,
 ) -> None:
     """Compare homotopic distillation with its alternatives."""
@@ -107,9 +109,8 @@ def main(
         _write([*filter(None, map(kept, jobs)), *map(_kept_teacher, places)], [], output)
         return
     records = _done(jobs, workers, _one, wanted, scored) + _done(places, workers, _teacher, wanted, data)
-    timed = [s for s in settings if "homotopic" in names and (not short or s.target == smallest[s.model])]
-    cost = [rewriting_cost(setting, min(steps, 60), output) for setting in timed]
-    _write(records, cost, output)
+    timed = [s for s in settings if cost and (not short or s.target == smallest[s.model])]
+    _write(records, [rewriting_cost(setting, min(steps, 60), output) for setting in timed], output)
 
 
 def _write(records: list[dict[str, Any]], cost: list[dict[str, Any]], output: Path) -> None:
