@@ -65,6 +65,7 @@ LAYERS = [
         "baked",
         "exported",
         "shapes",
+        "positions",
     },
     {"axes", "calls"},
     {"rules"},

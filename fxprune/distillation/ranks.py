@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 
@@ -47,6 +48,7 @@ class Ranks:
     @classmethod
     def join(cls, device: torch.device, timeout: float = 600.0) -> Ranks:
         """Join the processes a launcher (``accelerate launch``, ``torchrun``) started, if it did."""
+        _leave_other_device(device)
         kwargs = InitProcessGroupKwargs(timeout=timedelta(seconds=timeout))
         return cls(Accelerator(cpu=device.type == "cpu", kwargs_handlers=[kwargs]), timeout)
 
@@ -169,3 +171,10 @@ def _buckets(tensors: Iterable[Tensor]) -> Iterable[list[Tensor]]:
             bucket, size = [], 0
     if bucket:
         yield bucket
+
+
+def _leave_other_device(device: torch.device) -> None:
+    """Let a process without others compute on another device than its last run: accelerate keeps the first for good."""
+    state = PartialState._shared_state
+    if state and state["num_processes"] == 1 and state["device"].type != device.type:
+        AcceleratorState._reset_state(reset_partial_state=True)

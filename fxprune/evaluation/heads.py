@@ -21,6 +21,7 @@ from fxprune.errors import SourceError, UsageError
 from fxprune.evaluation.pooling import FRESH, mean_classifier
 from fxprune.evaluation.tasks import Task
 from fxprune.hub import offline, quiet
+from fxprune.positions import named_positions, position_rows
 from fxprune.sources import Source, load_model, load_tokenizer
 from fxprune.traced import Traced
 
@@ -147,18 +148,13 @@ def check_tokenizer(source: Source) -> None:
 
 
 def longest(source: Source) -> int | None:
-    """Return the most tokens the model takes; None if nothing says.
-
-    A table of positions that has a padding row counts from behind it.
-    """
-    rows = getattr(source.config.get_text_config(), "max_position_embeddings", None)
-    limit = load_tokenizer(source).model_max_length
-    told = [limit] if limit < 1e9 else []  # without one the library writes 1e30
-    if isinstance(rows, int) and rows > 0:
-        tables = [m for m in source.model.modules() if isinstance(m, nn.Embedding) and m.num_embeddings == rows]
-        skipped = max((m.padding_idx + 1 for m in tables if m.padding_idx is not None), default=0)
-        told.append(rows - skipped)
-    return min(told, default=None)
+    """Return the most tokens the model takes; None if nothing says."""
+    limit = load_tokenizer(source).model_max_length  # without one the library writes 1e30
+    told = [
+        position_rows(source.model, source.config) or named_positions(source.config),
+        limit if limit < 1e9 else None,
+    ]
+    return min((tokens for tokens in told if tokens), default=None)
 
 
 def fitting_length(source: Source, asked: int, *, explicit: bool) -> int:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from accelerate.state import PartialState
 from models import inputs_of, traced_of
 
 from fxprune.distillation.device import choose_device, move
+from fxprune.distillation.ranks import Ranks
 from fxprune.errors import UsageError
 from fxprune.passes import DropoutMode, run_passes
 from fxprune.traced import tensor_of
@@ -70,3 +72,10 @@ def test_passes_go_on_working_after_a_move() -> None:
     traced = traced_of("bert")
     move(traced, META)
     assert run_passes(traced, [DropoutMode(train=True)]) is True
+
+
+def test_a_process_may_change_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accelerate keeps the device of the first run; one that says another would be ignored, or end in an error."""
+    first = Ranks.join(CPU)
+    monkeypatch.setitem(PartialState._shared_state, "device", torch.device("cuda"))
+    assert Ranks.join(CPU).device == first.device == CPU
