@@ -41,6 +41,10 @@ from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
 
 FLOAT32, DYNAMIC, STATIC = "float32", "int8 dynamic", "int8 static"
+HEAD = (
+    "| model | precision | file MB | batch x length | threads | p50 ms | of float32 | STS-B | cosine |\n"
+    "|---|---|---:|---:|---:|---:|---:|---:|---:|"
+)
 BATCHES = 8  # of calibration text, and two more to compare on
 
 
@@ -147,19 +151,18 @@ def main(
             made = list(cases(data, student, steps, layers, keep or Path(temporary)))
             if keep:
                 (keep / "cases.json").write_text(json.dumps([asdict(case) for case in made], default=str))
-        results = [
-            (case, compare([Competitor(name=name, path=file) for name, file in case.files.items()], timing))
-            for case in made
-        ]
+        results = []
+        if not as_json:
+            click.echo(HEAD)
+        for case in made:
+            found = compare([Competitor(name=name, path=file) for name, file in case.files.items()], timing)
+            results.append({"case": asdict(case), "comparison": found.to_data()})
+            if not as_json:
+                click.echo("\n".join(lines(case, found)))
     if as_json:
-        found = [{"case": asdict(case), "comparison": result.to_data()} for case, result in results]
-        click.echo(json.dumps(found, indent=2, default=str))
+        click.echo(json.dumps(results, indent=2, default=str))
         return
-    click.echo("| model | precision | file MB | batch x length | threads | p50 ms | of float32 | STS-B | cosine |")
-    click.echo("|---|---|---:|---:|---:|---:|---:|---:|---:|")
-    for case, result in results:
-        click.echo("\n".join(lines(case, result)))
-    calibrators = ", ".join(f"{case.name}: {case.calibrator}" for case, _ in results)
+    calibrators = ", ".join(f"{case.name}: {case.calibrator}" for case in made)
     click.echo(f"\nranges of static int8 by {calibrators}\n\n{Machine.of_now()}")
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from mangling import JSON, MANY, places, put
 from models import ALL
 
 import fxprune
@@ -19,9 +20,6 @@ from fxprune.errors import PlanError, UsageError
 from fxprune.plan import Plan
 from fxprune.recipes import config_of, read_recipe
 
-SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
-JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
-MANY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 KEYS = [
     "target_params",
     "max_steps",
@@ -39,21 +37,6 @@ KEYS = [
 def plan_text() -> str:
     model = ALL["bert"]
     return str(fxprune.make_plan(model.build(), model.inputs(5, 13), ratio=0.5, importance="random").to_json())
-
-
-def places(data: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the way to everything in nested data."""
-    items = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
-    return [path, *(place for key, value in items for place in places(value, (*path, key)))]
-
-
-def put(data: Any, path: tuple[Any, ...], value: Any) -> Any:
-    """Return nested data with another value at one place."""
-    if not path:
-        return value
-    copied = dict(data) if isinstance(data, dict) else list(data)
-    copied[path[0]] = put(data[path[0]], path[1:], value)
-    return copied
 
 
 @MANY

@@ -61,7 +61,11 @@ class Saved:
 
     def reading(self, name: str) -> float:
         """Return a number that was measured, whatever came out."""
-        return float(self._of(name, (int, float)))
+        value = self._of(name, (int, float))
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise self.wrong(f"{name} is {value!r:.60}") from error
 
     def flag(self, name: str) -> bool:
         """Return true or false."""
