@@ -11,7 +11,8 @@ import click
 from fxprune.cli import render
 from fxprune.cli.errors import CHECK_FAILED
 from fxprune.deploy.generation.stage import generation_facts
-from fxprune.deploy.latency import LatencyRow, to_table
+from fxprune.deploy.latency import LatencyRow
+from fxprune.deploy.latency_text import to_table
 from fxprune.deploy.outputs import Outputs, onnx_facts
 from fxprune.wording import megabytes, short
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from remembering import remembered
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +17,16 @@ def _seed() -> None:
     """Every test starts from the same seed."""
     random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _captures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Capture equal models once, but where capture itself is tested."""
+    if any(mark.name == "captures" for mark in getattr(request.node, "own_markers", ())):
+        yield
+    else:
+        with remembered():
+            yield
 
 
 @pytest.fixture(scope="session")

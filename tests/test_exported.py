@@ -19,6 +19,8 @@ import fxprune
 from fxprune.errors import CaptureError, UsageError
 from fxprune.passes.dropout_mode import dropouts
 
+pytestmark = pytest.mark.captures
+
 
 class Tied(nn.Module):
     """Positional and keyword inputs, a tied weight, dropout, a computed buffer, a dictionary as output."""

@@ -10,6 +10,8 @@ from torch import nn
 from fxprune import tracing
 from fxprune.positions import position_rows
 
+pytestmark = pytest.mark.captures
+
 
 def built(name: str, **fields: object) -> nn.Module:
     torch.manual_seed(0)

@@ -9,6 +9,8 @@ import pytest
 
 from fxprune.quiet import quiet
 
+pytestmark = pytest.mark.captures
+
 
 def test_nothing_gets_out(capfd, caplog):
     with quiet():

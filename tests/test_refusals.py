@@ -13,6 +13,8 @@ from torch import Tensor, nn
 import fxprune
 from fxprune.errors import CaptureError
 
+pytestmark = pytest.mark.captures
+
 
 @dataclass
 class Inner:

@@ -14,6 +14,8 @@ from fxprune.groups import analyse
 from fxprune.passes.base import subgraph_nodes
 from fxprune.tracing import capture, traceable
 
+pytestmark = pytest.mark.captures
+
 
 def _facts(model: nn.Module) -> dict[str, Any]:
     return {

@@ -15,25 +15,15 @@ import fxprune
 from fxprune.errors import CaptureError
 from fxprune.traced import Traced
 
+pytestmark = pytest.mark.captures
+
 EXACT = 1e-5
 
 # what none of the other tests' models has: gathered positions, grouped convolutions, padding, windows, experts, sounds,
 # pictures interpolated, two towers, a Fourier transform
-DOZEN = (
-    "albert",
-    "deberta",
-    "squeezebert",
-    "mobilebert",
-    "falcon",
-    "phi3",
-    "mixtral",
-    "marian",
-    "swin",
-    "segformer",
-    "wav2vec2",
-    "clip",
-    "fnet",
-)
+FEW = ("mobilebert", "falcon", "mixtral", "swin", "fnet")
+MORE = ("albert", "deberta", "squeezebert", "phi3", "marian", "segformer", "wav2vec2", "clip")
+DOZEN = (*FEW, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE))  # all are rows of the coverage check too
 
 
 @cache
@@ -73,6 +63,7 @@ def test_a_slim_model_reloads_through_its_own_library(name: str, tmp_path: Path)
     assert bundle_error(slim, inputs, tmp_path) < EXACT
 
 
+@pytest.mark.slow
 def test_experts_go_to_onnx(tmp_path: Path) -> None:
     inputs = ZOO["mixtral"].inputs(5, 13)
     half = Halved.of(fxprune.capture(model_of(ZOO["mixtral"]), inputs))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fxprune.deploy.latency_text import to_markdown, to_table
 from fxprune.deploy.ort import feeds, open_session, plain_line
 from fxprune.deploy.providers import CPU, find_provider
 from fxprune.errors import DeployError
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     Feeds = dict[str, ndarray]
 
-__all__ = ["LatencyRow", "cpu_name", "latency_table", "to_json", "to_markdown", "to_table"]
 
 _BLOCK = 5  # timed runs of one model before the next has its turn, after one that brings its weights back into cache
 _LEAST_ROUNDS = 3

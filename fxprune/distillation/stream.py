@@ -56,13 +56,17 @@ class Stream(Iterator[Batch]):
         tensors = {} if self.masks is None else {"masks": self.masks.get_state()}
         return Saved({"drawn": self.drawn, "last": digest_of(self._last)}, tensors)
 
-    def restore(self, saved: Saved) -> None:
+    def restore(self, saved: Saved, most: int) -> None:
         """Go on to a position.
 
+        Args:
+            saved: the position.
+            most: batches a run may draw at all.
         Raises:
             CheckpointError: the data are not those the run was trained on.
         """
-        while self.drawn < saved.integer("drawn", self.drawn):
+        drawn = saved.integer("drawn", self.drawn, most)
+        while self.drawn < drawn:
             self._next()
         if saved.text("last") != digest_of(self._last):
             raise CheckpointError(

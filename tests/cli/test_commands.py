@@ -234,6 +234,7 @@ def test_prune_repairs_on_text_and_says_what_it_did(run, bert, text):
     assert json.loads(Path("out/certificate.json").read_text())["weights"] == "slim"
 
 
+@pytest.mark.slow
 def test_distill_repairs_after_its_cuts(run, bert, text):
     options = ("--target-params", "50%", "--repair", "least-squares", "--repair-batches", 2, "--dataset", text)
     result = run("distill", "--model", bert, *options, *SHORT, "--no-latency", "--json")

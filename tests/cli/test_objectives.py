@@ -40,6 +40,7 @@ def test_a_classifier_learns_from_a_labelled_parquet(run, heads, here):
     assert loaded.num_parameters() == told["params"]["student"]
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_learns_from_pairs(run, heads, here):
     from transformers import AutoModelForSeq2SeqLM
 

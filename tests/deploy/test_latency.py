@@ -11,7 +11,8 @@ from rich.console import Console
 from torch import nn
 
 from fxprune.deploy import latency
-from fxprune.deploy.latency import LatencyRow, latency_table, to_json, to_table
+from fxprune.deploy.latency import LatencyRow, latency_table, to_json
+from fxprune.deploy.latency_text import to_table
 from fxprune.deploy.onnx import export_onnx
 from fxprune.errors import DeployError
 

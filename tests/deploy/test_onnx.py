@@ -15,6 +15,8 @@ from fxprune.deploy.ort import check_parity, open_session, run
 from fxprune.errors import DeployError
 from fxprune.shapes import resized
 
+pytestmark = pytest.mark.captures
+
 LEAN = "lean"
 
 

@@ -11,6 +11,8 @@ from fxprune.deploy.program import export_program, first_line
 from fxprune.errors import DeployError
 from fxprune.tracing import capture
 
+pytestmark = pytest.mark.captures
+
 
 class Table(nn.Module):
     def __init__(self) -> None:

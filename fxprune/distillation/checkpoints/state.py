@@ -62,8 +62,9 @@ def restore_common(run: Run, saved: Saved, plan: Plan, weights: Mapping[str, Ten
     _restore_scales(distiller, saved.part("scales"))
     distiller.cutter.restore(saved.part("cutter"))
     distiller.mender.restore(saved.part("mender"))
-    run.batches.restore(saved.part("stream"))
-    distiller.done = saved.integer("done", 1, distiller.config.max_steps)
+    config = distiller.config
+    run.batches.restore(saved.part("stream"), most=config.calibration_batches + config.max_steps)
+    distiller.done = saved.integer("done", 1, config.max_steps)
 
 
 def cut_to(distiller: Distiller, plan: Plan) -> None:

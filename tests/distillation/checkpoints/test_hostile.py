@@ -165,6 +165,12 @@ def test_a_state_with_another_tensor_is_taken_or_refused(run: Run, content: stor
     _restore(run, part, replace(whole, tensors=tensors), content)
 
 
+def test_a_position_no_run_comes_to_is_refused_at_once(run: Run, content: storage.Content) -> None:
+    far = replace(content.common, data=put(content.common.data, ("stream", "drawn"), 10**12))
+    with pytest.raises(CheckpointError, match=r"stream.*\n.*drawn is 1000000000000"):
+        restore_common(run, far, Plan.from_json(content.plan), content.weights)
+
+
 def test_what_was_written_still_fits(run: Run, content: storage.Content) -> None:
     """After all that: what is refused leaves nothing behind that another restore would not replace."""
     restore_common(run, content.common, Plan.from_json(content.plan), content.weights)
