@@ -20,7 +20,7 @@ from torch.optim import AdamW
 from fxprune import atomic
 from fxprune.deploy import bundle, hf, manifest, outputs
 from fxprune.distillation import tracking
-from fxprune.distillation.checkpoints import keeper, storage
+from fxprune.distillation.checkpoints import journal, keeper, storage
 from fxprune.passes import SliceUnits
 
 PASSED = "passed.json"
@@ -33,6 +33,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "a checkpoint": (storage, "write"),
     "deleting a checkpoint": (storage, "remove"),
     "the journal": (keeper.Keeper, "note"),
+    "a journal line": (journal.Cut, "to_line"),
     "a rename": (os, "replace"),
     "a sync": (atomic, "_sync_file"),
     "a metrics line": (tracking.Recorder, "write"),
