@@ -64,8 +64,10 @@ def installed(fault: dict[str, Any] | None, folder: Path) -> Iterator[None]:
             own = fault if fault is not None and fault["point"] == name else None
             wrapped = _counting(getattr(owner, attribute), name, counts, own)
             stack.enter_context(patch.object(owner, attribute, wrapped))
-        yield
-    (folder / PASSED).write_text(json.dumps(counts))
+        try:
+            yield
+        finally:  # a command ends with SystemExit
+            (folder / PASSED).write_text(json.dumps(counts))
 
 
 def _counting(real: Call, name: str, counts: Counter[str], fault: dict[str, Any] | None) -> Call:

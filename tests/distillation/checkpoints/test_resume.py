@@ -50,7 +50,7 @@ def check(folder: Path, dataset: str, case: tuple[str, int, dict[str, Any]]) -> 
     whole, parted = (Kept(folder / part, dataset, name, options, mask) for part in ("whole", "parted"))
     wanted = whole.run(every=4)
     parted.stopped(step)
-    assert parted.checkpoints == [f"step-{step}"]
+    assert f"step-{step}" in parted.checkpoints  # those of snapshots stay too
     assert_same(parted.resumed(), wanted)
     assert parted.journal == whole.journal
     assert [(taken.name, taken.step) for taken in parted.snapshots] == [
