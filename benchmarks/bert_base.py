@@ -17,20 +17,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 from texts import wikipedia
 
 
-def make_folder(data: Path | None, folder: Path) -> None:
-    """Write config, vocabulary and random weights."""
+def bert_base(data: Path | None) -> tuple[Any, Any]:
+    """Return the model, with random weights, and its tokenizer."""
     import torch
     from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
-    torch.manual_seed(0)
     source = "bert-base-uncased" if data is None else str(data / "bert-base-uncased")
-    BertForMaskedLM(BertConfig.from_pretrained(source)).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    torch.manual_seed(0)
+    return BertForMaskedLM(BertConfig.from_pretrained(source)).eval(), AutoTokenizer.from_pretrained(source)
 
 
 @click.command()
@@ -45,7 +45,8 @@ def main(data: Path | None, steps: int, target: str, batch_size: int, output: Pa
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "bert-base"
-        make_folder(data, folder)
+        for part in bert_base(data):
+            part.save_pretrained(folder)
         out = output or Path(temporary) / "out"
         command = [sys.executable, "-m", "fxprune.cli", "distill", "--model", str(folder)]
         command += ["--dataset", wikipedia(data), "--target-params", target, "--max-steps", str(steps)]

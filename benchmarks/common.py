@@ -231,3 +231,10 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Return a table of Markdown: its head, then its rows; all columns but the first are numbers."""
+    head, *rows = lines
+    ruler = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ruler, *rows]) + "\n"

@@ -16,7 +16,8 @@ from typing import Any
 
 import click
 import torch
-from common import Machine
+from bert_base import bert_base
+from common import Machine, markdown_table
 from rich.console import Console
 from texts import wikipedia
 
@@ -29,15 +30,6 @@ SCHEDULES = {
     "masked": ScheduleConfig(rewrite_every=0),
     "one cut": ScheduleConfig(kind="one-shot"),
 }
-
-
-def bert_base(data: Path | None) -> tuple[Any, Any]:
-    """Return the model, with random weights, and its tokenizer."""
-    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
-
-    source = "bert-base-uncased" if data is None else str(data / "bert-base-uncased")
-    torch.manual_seed(0)
-    return BertForMaskedLM(BertConfig.from_pretrained(source)).eval(), AutoTokenizer.from_pretrained(source)
 
 
 def measure(model: Any, tokenizer: Any, dataset: str, config: DistillConfig) -> dict[str, Any]:
@@ -109,28 +101,13 @@ def main(
         output.write_text(json.dumps({"machine": str(Machine.of_now()), "rows": rows}, indent=1) + "\n")
     where = torch.cuda.get_device_name() if device == "cuda" else Machine.of_now().cpu
     click.echo(f"BERT-base to {target}, {steps} steps of {batch_size} x {length} tokens, {where}\n")
-    click.echo(markdown(rows))
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """Return a table with a column for each key."""
-    lines = [list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]
-    lines.insert(1, ["---"] * 2 + ["---:"] * (len(rows[0]) - 2))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    click.echo(markdown_table([list(rows[0]), *([_shown(value) for value in row.values()] for row in rows)]))
 
 
 def _shown(value: Any) -> str:
-    return (
-        f"{value:,.2f}"
-        if isinstance(value, float) and value < 100
-        else f"{value:,.0f}"
-        if isinstance(value, float)
-        else f"{value:,}"
-        if isinstance(value, int)
-        else ""
-        if value is None
-        else str(value)
-    )
+    if isinstance(value, float):
+        return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
-from common import Machine
+from common import Machine, markdown_table
 from paper_arms import ARMS, PATH, START
 
 Record = Mapping[str, Any]
@@ -60,7 +60,7 @@ def _training(label: str, rows: Sequence[Record]) -> str:
                 str(len(found)),
             ]
         )
-    return f"## {label}\n\n{_table(lines)}"
+    return f"## {label}\n\n{markdown_table(lines)}"
 
 
 def _jump(row: Record, term: str) -> float:
@@ -76,7 +76,7 @@ def _tasks(label: str, rows: Sequence[Record], teacher: Mapping[str, Any]) -> st
     if teacher:
         lines.append(_scores("teacher", [{"tasks": teacher}], tasks))
     lines += [_scores(name, found, tasks) for name, found in scored.items() if found]
-    return f"### Fine-tuned: {label}\n\n{_table(lines)}"
+    return f"### Fine-tuned: {label}\n\n{markdown_table(lines)}"
 
 
 def _scores(name: str, rows: Sequence[Record], tasks: Sequence[str]) -> list[str]:
@@ -89,7 +89,7 @@ def _scores(name: str, rows: Sequence[Record], tasks: Sequence[str]) -> list[str
 def _cost(rows: Sequence[Record]) -> str:
     lines = [["run", "rewritten s", "masked s", "rewritten / masked"]]
     lines += [[r["setting"], f"{r['rewritten']:.1f}", f"{r['masked']:.1f}", f"{r['ratio']:.2f}"] for r in rows]
-    return f"## Rewritten beside masked, steps in turn\n\n{_table(lines)}"
+    return f"## Rewritten beside masked, steps in turn\n\n{markdown_table(lines)}"
 
 
 def _spread(values: Sequence[float], digits: int = 3) -> str:
@@ -100,12 +100,6 @@ def _spread(values: Sequence[float], digits: int = 3) -> str:
     """
     middle = f"{statistics.median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
-
-
-def _table(lines: Sequence[Sequence[str]]) -> str:
-    head, *rows = lines
-    ruler = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ruler, *rows]) + "\n"
 
 
 def _draw(students: Sequence[Record], path: Path) -> None:

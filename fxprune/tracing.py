@@ -130,6 +130,8 @@ def _exported(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram
 
 def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, str, Dims]:
     """Try from the freest sizes to fixed ones; report the rung that held."""
+    if found := _foreseen(model, kwargs):
+        return found
     named = dynamic_shapes(kwargs)
     rungs: list[tuple[str, Dims, bool]] = [
         ("named", named, False),
@@ -137,8 +139,6 @@ def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, s
         ("automatic", relaxed(named, Dim.AUTO), True),
         ("fixed length", relaxed(named, None), False),
     ]
-    if found := _foreseen(model, kwargs):
-        return found
     failures: list[Exception] = []
     while rungs:
         name, dims, deferred = rungs.pop(0)

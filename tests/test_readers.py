@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mangling import JSON, MANY, places, put
+from mangling import HUGE, JSON, MANY, places, put
 from models import ALL
 
 import fxprune
@@ -96,6 +96,14 @@ def test_any_value_of_a_setting_is_taken_or_refused(tmp_path: Path, content: dic
     file.write_text(json.dumps(content))
     with suppress(UsageError):
         config_of(str(file))
+
+
+@pytest.mark.parametrize("name", ["max_steps", "batch_size", "seed"])
+def test_a_number_no_float_holds_is_refused(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text(json.dumps({name: HUGE}))
+    with pytest.raises(UsageError, match=f"{name} is a number of 401 digits"):
+        config_of(str(file), target_params="50%")
 
 
 def test_a_recipe_of_references_is_refused_before_it_grows(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ Repair = Literal["none", "least-squares"]
 _TARGETS = ("target_params", "target_flops", "target_ratio", "target_latency")
 ObjectiveName = Literal["auto", "masked-lm", "causal-lm", "seq2seq", "features", "classification"]
 
+_LARGEST = 1 << 62  # of a whole number; a float does not hold all there are
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistillConfig:
@@ -113,6 +115,10 @@ class DistillConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self) -> None:
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise UsageError(f"{name} is a number of {len(str(abs(value)))} digits", remedy="use a smaller one")
         targets = {name: getattr(self, name) for name in _TARGETS}
         check_one_of(targets, 'target_params="25%"')
         _ = self.goal  # checks itself

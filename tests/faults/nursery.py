@@ -13,14 +13,13 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 os.environ |= {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import remembering
 import torch
 from models import _BERT, _hugging
+from remembering import remembered
 from safetensors.torch import save_file
 from text import tokenizer
 from torch import nn
@@ -32,9 +31,7 @@ from fxprune.distillation.config import DistillConfig, ScheduleConfig
 from fxprune.distillation.run import distill
 from fxprune.errors import FxpruneError
 from fxprune.sources import example_inputs, load_model
-from fxprune.traced import Traced
 
-CAPTURE = tracing.capture
 CONFIG = DistillConfig(
     target_params="40%",
     max_steps=30,
@@ -65,13 +62,6 @@ def warm_up(task: dict[str, Any]) -> None:
         tracing.capture(source.model, example_inputs(source.model, source.tokenizer))
 
 
-def capture_once(model: nn.Module, example_kwargs: Any) -> Traced:
-    """Capture a model, or copy the capture of an equal one; one without weights cannot be compared."""
-    if next(model.parameters()).is_meta:
-        return CAPTURE(model, example_kwargs)
-    return remembering.capture_once(model, example_kwargs)
-
-
 def distil(folder: Path, dataset: str, *, resume: bool) -> None:
     """Run, and leave the weights of the student and what was measured."""
     keeping = Keeping(folder=folder, every=4, resume=resume)
@@ -95,7 +85,7 @@ def serve() -> None:
     """Fork a child for each task."""
     torch.set_num_threads(1)
     warm = set[str]()
-    with patch.object(tracing, "capture", capture_once):
+    with remembered():
         for line in sys.stdin:
             task = json.loads(line)
             if task["kind"] not in warm:

@@ -75,7 +75,5 @@ def pair(saved: Saved, name: str) -> tuple[float, float] | None:
     values = saved.items(name, (int, float))
     if len(values) != 2:
         raise saved.wrong(f"{name} has {len(values)} numbers")
-    try:
-        return float(values[0]), float(values[1])
-    except OverflowError as error:
-        raise saved.wrong(f"{name} is {values!r:.60}") from error
+    before, after = (saved.measured(name, value) for value in values)
+    return before, after

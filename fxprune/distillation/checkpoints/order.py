@@ -97,7 +97,7 @@ def read_order(folder: Path) -> Order:
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT or data.pop("version", None) != VERSION:
             raise ValueError(f"it is no {FORMAT} of version {VERSION}")
         return typed(Order, data)
-    except (OSError, ValueError, TypeError, UsageError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, UsageError, RecursionError) as error:
         raise CheckpointError(
             f"'{path}' is damaged", cause=first_line(error), remedy="begin the run again, with --overwrite"
         ) from error

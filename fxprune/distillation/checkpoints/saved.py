@@ -61,7 +61,10 @@ class Saved:
 
     def reading(self, name: str) -> float:
         """Return a number that was measured, whatever came out."""
-        value = self._of(name, (int, float))
+        return self.measured(name, self._of(name, (int, float)))
+
+    def measured(self, name: str, value: float) -> float:
+        """Return `value`, which stands in the entry `name`, as a float holds it."""
         try:
             return float(value)
         except OverflowError as error:
