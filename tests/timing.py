@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from models import model_of, traced_of
 
-from fxprune import api
+from fxprune import api, latency
 from fxprune.budget import Budget
 from fxprune.groups import analyse
+from fxprune.latency.files import Files
 from fxprune.latency.planner import Planner
 from fxprune.latency.space import Space
 from fxprune.latency.work import Work
@@ -56,3 +58,15 @@ def planner_of(name: str, watch: FakeStopwatch, space: Space | None = None) -> P
 def clock_by_size(paths: Mapping[str, Path]) -> Mapping[str, float]:
     """Take files for as slow as they are large: 1 ms for each 10 kB."""
     return {name: path.stat().st_size / 10_000 for name, path in paths.items()}
+
+
+def time_by_size(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Export and time nothing: stand-ins for files are as slow as they are large; what is timed is kept in `cache`."""
+
+    def write(self: Files, widths: Widths, path: Path) -> None:
+        path.write_bytes(b"." * (4 * Budget.of(self.traced, self.space.groups).count(self.space.counts(widths))))
+
+    monkeypatch.setattr(Files, "write", write)
+    monkeypatch.setattr(Files, "export", write)
+    monkeypatch.setattr(latency, "runtime_clock", lambda examples, workload: clock_by_size)
+    monkeypatch.setenv("FXPRUNE_CACHE", str(cache))

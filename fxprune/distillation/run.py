@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fxprune import api
 from fxprune.distillation.checkpoints.keeper import Keeper, Keeping
+from fxprune.distillation.checkpoints.widths import check_widths
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.course import Run
 from fxprune.distillation.device import choose_device, move
@@ -99,6 +100,7 @@ def distill(
         target_column=target_column,
         ranks=ranks,
         say=say,
+        widths=keeping.widths() if keeping is not None and config.goal.times else None,
     )
     keeper = None if keeping is None else Keeper(run, keeping)
     if keeper is not None:
@@ -123,12 +125,14 @@ def prepare(
     ranks: Ranks | None = None,
     edit_student: Callable[[Traced], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
+    widths: LatencyPlan | None = None,
 ) -> Run:
     """Do everything that comes before the first step; arguments and errors are those of `distill`.
 
     Args:
         edit_student: changes the copy of the teacher the student starts from, such as leaving out layers or drawing
             new weights; nodes that stay keep their names.
+        widths: of a run that goes on, where they were chosen by latency.
     """
     check_float32(model)
     ranks = ranks or Ranks.join(choose_device(config.device), config.timeout)
@@ -153,7 +157,7 @@ def prepare(
     if edit_student is not None:
         edit_student(traced)
     student = Student(traced, free_outputs=free_places(objective, traced))
-    timed = _timed(student, config.goal, limits, ranks, say)
+    timed = _timed(student, config.goal, limits, ranks, say, widths)
     planned = forecast(traced, student.groups, config.goal, limits, timed)
     waypoints = find_waypoints(config.snapshots, student, planned.final, limits, round_to=config.round_to)
     held_out, batches = feed(dataset, tokenizer, objective, config, text_column, ranks, columns)
@@ -187,11 +191,20 @@ def prepare(
 
 
 def _timed(
-    student: Student, goal: Goal, limits: Constraints, ranks: Ranks, say: Callable[[str], None]
+    student: Student,
+    goal: Goal,
+    limits: Constraints,
+    ranks: Ranks,
+    say: Callable[[str], None],
+    known: LatencyPlan | None,
 ) -> LatencyPlan | None:
     """Let the first process time, with nothing beside it; it tells the others what it found."""
     if not goal.times:
         return None
+    if known is not None:
+        check_widths(known, student.groups)
+        student.latency_plan = known
+        return known
     found = plan_latency(student, goal, limits, say) if ranks.main else None
     ranks.wait()
     student.latency_plan = ranks.gather(found)[0]

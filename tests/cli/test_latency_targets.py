@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from timing import clock_by_size
+from timing import time_by_size
 
 from fxprune import latency
-from fxprune.budget import Budget
 from fxprune.cli import distilling
 from fxprune.errors import DistillError
-from fxprune.latency.files import Files
 
 TIMED = ("--at", "2x16", "--no-latency")
 
@@ -19,14 +17,7 @@ TIMED = ("--at", "2x16", "--no-latency")
 @pytest.fixture(autouse=True)
 def by_size(monkeypatch, tmp_path_factory):
     """Nothing is exported or timed, and the tables of one test are not those of another."""
-
-    def write(self, widths, path):
-        path.write_bytes(b"." * (4 * Budget.of(self.traced, self.space.groups).count(self.space.counts(widths))))
-
-    monkeypatch.setattr(Files, "write", write)
-    monkeypatch.setattr(Files, "export", write)
-    monkeypatch.setattr(latency, "runtime_clock", lambda examples, workload: clock_by_size)
-    monkeypatch.setenv("FXPRUNE_CACHE", str(tmp_path_factory.mktemp("cache")))
+    time_by_size(monkeypatch, tmp_path_factory.mktemp("cache"))
 
 
 def test_a_latency_target_is_met_and_reported(run, bert, here):

@@ -1,4 +1,4 @@
-"""What a checkpoint must have in common with the run that goes on from it: the model, the data, and most settings."""
+"""What a checkpoint must have in common with the run that goes on: the model, the data, the widths, most settings."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fxprune.distillation.batch import Batch
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.stream import digest_of
 from fxprune.errors import CheckpointError
+from fxprune.widths import Counts
 
 CHANGEABLE = (
     "learning_rate",
@@ -33,21 +34,29 @@ CHANGEABLE = (
 _NAMES = {
     "model": ("the model is not the one the run began with", "resume with the same model"),
     "data": ("the held-out data are not those the run began with", "resume with the same data and tokenizer"),
+    "widths": (
+        "the widths the run goes to are not those it began with",
+        "they were chosen by latency: begin the run again, with --overwrite",
+    ),
     "settings": ("the settings are not those the run began with", f"what may change is {', '.join(CHANGEABLE)}"),
 }
 
 
-def identity_of(weights: Mapping[str, Tensor], held_out: Sequence[Batch], config: DistillConfig) -> dict[str, str]:
-    """Return the fingerprints of a run: of its teacher's weights, its held-out batches and its settings.
+def identity_of(
+    weights: Mapping[str, Tensor], held_out: Sequence[Batch], config: DistillConfig, widths: Counts | None
+) -> dict[str, str]:
+    """Return the fingerprints of a run: of its teacher's weights, its held-out batches, its widths and its settings.
 
     Args:
         weights: of the teacher.
         held_out: batches.
         config: settings.
+        widths: the run goes to, where they do not follow from the settings.
     """
     return {
         "model": _of_weights(weights),
         "data": hashlib.sha256("".join(map(digest_of, held_out)).encode()).hexdigest()[:16],
+        "widths": hashlib.sha256(_canonical(widths).encode()).hexdigest()[:16],
         "settings": _of_settings(config),
     }
 

@@ -18,9 +18,11 @@ from fxprune.distillation.checkpoints.identity import check_identity, identity_o
 from fxprune.distillation.checkpoints.journal import Cut, cut_between, cuts_from, present, to_text
 from fxprune.distillation.checkpoints.saved import Saved
 from fxprune.distillation.checkpoints.state import common, own, restore_common, restore_own, weights_of
+from fxprune.distillation.checkpoints.widths import read_widths, write_widths
 from fxprune.distillation.course import Run
 from fxprune.distillation.report import StepReport
 from fxprune.errors import CheckpointError, DistillError, UsageError
+from fxprune.latency.plan import LatencyPlan
 from fxprune.plan import Plan
 
 FOLDER, ORDER = "checkpoints", "run.json"
@@ -53,6 +55,10 @@ class Keeping:
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}", remedy="use at least 1")
 
+    def widths(self) -> LatencyPlan | None:
+        """Return what the run that goes on was to become, where that was chosen by latency."""
+        return read_widths(self.folder / FOLDER) if self.resume else None
+
 
 class Keeper:
     """Writes checkpoints of one run, and keeps its journal; in several processes, the first one writes.
@@ -66,7 +72,9 @@ class Keeper:
         self.run, self.keeping, self.ranks = run, keeping, run.distiller.ranks
         self.root, self.journal = keeping.folder / FOLDER, keeping.folder / storage.JOURNAL
         teacher = weights_of(run.distiller.teacher)
-        self.identity = identity_of(teacher, run.held_out, run.distiller.config)
+        self.widths = run.distiller.student.latency_plan
+        counts = None if self.widths is None else self.widths.counts
+        self.identity = identity_of(teacher, run.held_out, run.distiller.config, counts)
         self.cuts: list[Cut] = []
         self.written = 0  # step of the newest checkpoint
         self.snapshots: set[int] = set()  # steps whose checkpoints stay
@@ -99,6 +107,8 @@ class Keeper:
             with writing(self.keeping.folder, "the journal"):
                 atomic_write(self.journal, to_text(self.cuts))
                 atomic_write(self.root / ORDER, json.dumps(self.keeping.order, indent=2) + "\n")
+                if self.widths is not None:
+                    write_widths(self.root, self.widths)
         self.ranks.wait()
         self._since = time.monotonic()
 

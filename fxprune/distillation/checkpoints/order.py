@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from fxprune.distillation.checkpoints.identity import CHANGEABLE
 from fxprune.distillation.checkpoints.keeper import FOLDER, ORDER
+from fxprune.distillation.checkpoints.typed import read_typed
 from fxprune.distillation.config import DistillConfig
 from fxprune.errors import CheckpointError, UsageError
-from fxprune.hub import first_line
 
 FORMAT, VERSION = "fxprune run", 1
-_LONGEST = 1 << 20  # bytes
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,58 +86,4 @@ def read_order(folder: Path) -> Order:
             cause=f"there is no {FOLDER}/{ORDER}",
             remedy="give the --output of a run that was stopped after its first step",
         )
-    try:
-        if path.stat().st_size > _LONGEST:
-            raise ValueError("the file is too long")
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or data.pop("format", None) != FORMAT or data.pop("version", None) != VERSION:
-            raise ValueError(f"it is no {FORMAT} of version {VERSION}")
-        return typed(Order, data)
-    except (OSError, ValueError, TypeError, OverflowError, UsageError, RecursionError) as error:
-        raise CheckpointError(
-            f"'{path}' is damaged", cause=first_line(error), remedy="begin the run again, with --overwrite"
-        ) from error
-
-
-def typed(kind: type[T], data: Any) -> T:
-    """Make a dataclass of plain data, each field of the type it is annotated with.
-
-    Raises:
-        TypeError: a field is unknown, missing or of another type.
-        UsageError: a value the dataclass itself refuses.
-    """
-    if not isinstance(data, dict):
-        raise TypeError(f"{kind.__name__} is {data!r:.60}")
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    if strange := sorted(set(data) - known):
-        raise TypeError(f"{kind.__name__} has no {strange[0]!r:.60}")
-    hints = get_type_hints(kind)
-    return kind(**{name: _typed(hints[name], value, name) for name, value in data.items()})
-
-
-def _typed(hint: Any, value: Any, name: str) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (types.UnionType, Union):
-        return _one_of(arguments, value, name)
-    if origin is Literal and value in arguments:
-        return value
-    if origin is tuple and isinstance(value, list):
-        kinds = [arguments[0]] * len(value) if arguments[-1] is ... else list(arguments)
-        if len(kinds) == len(value):
-            return tuple(_typed(kind, item, name) for kind, item in zip(kinds, value, strict=True))
-    if is_dataclass(hint):
-        return typed(hint, value)  # type: ignore[arg-type]
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
-        return value
-    raise TypeError(f"{name} is {value!r:.60}")
-
-
-def _one_of(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
-    for kind in kinds:
-        try:
-            return _typed(kind, value, name)
-        except TypeError:
-            continue
-    raise TypeError(f"{name} is {value!r:.60}")
+    return read_typed(path, Order, FORMAT, VERSION)
