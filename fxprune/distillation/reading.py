@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fxprune.distillation.files import FileSet
+from fxprune.distillation.files import FileSet, find_files
 from fxprune.errors import DataError
 from fxprune.hub import chain, first_line, is_hub_name, offline, offline_remedy
 
@@ -110,10 +111,34 @@ def readable(spec: str) -> Iterator[None]:
             remedy="check the spelling; a private one needs `hf auth login`",
         ) from error
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, ArrowException, DatasetsError) as error:
+        file = _damaged_file(spec)
         raise DataError(
             f"data set {spec!r} cannot be read",
-            cause=first_line(chain(error)[-1]),
+            cause=f"{f'{file.name}: ' if file else ''}{first_line(chain(error)[-1])}",
             remedy="give parquet, json, jsonl or UTF-8 text files, whole and unchanged",
         ) from error
     finally:
         notes.set_verbosity(level)
+
+
+def _damaged_file(spec: str) -> Path | None:
+    """Return the first of several files that cannot be read; None where reading them all would take long."""
+    try:
+        files = find_files(spec)
+    except DataError:
+        return None
+    paths = [] if files is None else [*files.train, *files.held_out]
+    if files is None or len(paths) == 1 or sum(path.stat().st_size for path in paths) > IN_MEMORY:
+        return None
+    return next((path for path in paths if not _whole(files.kind, path)), None)
+
+
+def _whole(kind: str, path: Path) -> bool:
+    try:
+        with_rows(FileSet(spec=path.name, kind=kind, train=(path,), held_out=()), (path,))
+        deque(stream_of(kind, (path,)).iter(1000), maxlen=0)
+    except DataError:  # no rows
+        return True
+    except Exception:  # what readers raise is theirs to choose, and the first of it is told already
+        return False
+    return True

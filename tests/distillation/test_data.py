@@ -130,6 +130,18 @@ def test_a_broken_file_is_refused_in_one_sentence(tmp_path: Path, name: str, con
         text_dataset(str(tmp_path / name))
 
 
+def test_of_several_files_the_broken_one_is_named(tmp_path: Path) -> None:
+    texts = [f"row {i} of a file that is long enough to have a middle" for i in range(3000)]
+    for i in range(3):
+        pq.write_table(pa.table({"text": texts}), tmp_path / f"train-{i}.parquet", row_group_size=500)
+    path = tmp_path / "train-1.parquet"
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(500) + content[middle + 500 :])
+    with pytest.raises(DataError, match=r"cannot be read\n  cause .*train-1\.parquet: "):
+        text_dataset(str(tmp_path))
+
+
 def test_without_network_a_hub_name_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "_answers", lambda host: False)
     with pytest.raises(DataError, match=r"neither a file nor a folder, and there is no network\n.*--dataset demo"):
