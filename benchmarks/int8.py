@@ -2,10 +2,11 @@
 
     python benchmarks/int8.py --data DATA
 
-Three models: all-MiniLM-L6-v2; a student of it (distilled here for a few minutes, or --student FOLDER); a BERT of base
-width with random weights, whose score says nothing. Each as float32, dynamic int8 and static int8 calibrated on text.
-STS-B is Spearman's rank correlation on the validation pairs, in ONNX Runtime. Runs alternate; a ratio below 1 is faster
-than float32, and stands with its range by quartiles. Prints Markdown. Text and pairs as for minilm.py.
+Four models: all-MiniLM-L6-v2; a student of it (distilled here for a few minutes, or --student FOLDER); and with random
+weights, whose score says nothing, BERT of width 256 in four full heads (17.4M parameters) and of base width. Each as
+float32, dynamic int8 and static int8 calibrated on text. STS-B is Spearman's rank correlation on the validation pairs,
+in ONNX Runtime. Runs alternate; a ratio below 1 is faster than float32, and stands with its range by quartiles. Prints
+Markdown. Text and pairs as for minilm.py.
 """
 
 from __future__ import annotations
@@ -93,9 +94,12 @@ def models(
     else:
         config = DistillConfig(target_params="9M", max_steps=steps, batch_size=32, length=32, device="cpu")
         yield "its student", distill(source.model, source.tokenizer, wikipedia(data), config).student
-    torch.manual_seed(0)
-    random = BertModel(BertConfig(num_hidden_layers=layers), add_pooling_layer=False).eval()
-    yield f"BERT of base width, {layers} layers, random", fxprune.capture(random, examples)
+    small = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
+    random = {"BERT of 17.4M, random": BertConfig(**small)}
+    random |= {f"BERT of base width, {layers} layers, random": BertConfig(num_hidden_layers=layers)}
+    for name, config in random.items():
+        torch.manual_seed(0)
+        yield name, fxprune.capture(BertModel(config, add_pooling_layer=False).eval(), examples)
 
 
 def spearman(file: Path, tokenizer: Any, data: Path | None) -> float:
@@ -144,7 +148,7 @@ def main(
     as_json: bool,
 ) -> None:
     """Measure and print."""
-    timing = Timing(grid=((1, 128), (8, 128)), threads=threads, rounds=100, seconds=seconds)
+    timing = Timing(grid=((1, 32), (1, 128), (8, 128)), threads=threads, rounds=100, seconds=seconds)
     with tempfile.TemporaryDirectory() as temporary:
         made = known(keep)
         if not made:

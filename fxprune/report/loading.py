@@ -1,4 +1,4 @@
-"""Code that loads this very model in three ways; it runs inside the folder of the results."""
+"""Code that loads this very model in three ways, and lets it write; it runs inside the folder of the results."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from fxprune.deploy.generation import settings
 from fxprune.report.cleaning import listed, mapping, text, whole
 from fxprune.report.parts import Code
 from fxprune.report.reading import GRAPH, ONNX, Results
 
 _BATCH, _FREE = 2, 8  # of the inputs made up: rows, and any other free size
+WITH_PAST, DECODER = (f"onnx/{name}" for name in (settings.WITH_PAST, settings.DECODER))
 _TEXT = "A sentence to try it on."
 _KINDS = {"bool", "float16", "float32", "float64", "int32", "int64", "uint8"}
 
@@ -21,7 +23,7 @@ def loading_code(results: Results) -> list[Code]:
     if not inputs or not all(map(_sound, inputs)):
         return []
     maker = _Maker(inputs, _helper(results, inputs), whole(results.facts.get("longest")))
-    return [*_transformers(results, maker), *_torch(results, maker), *_onnxruntime(results, maker)]
+    return [*_transformers(results, maker), *_torch(results, maker), *_onnxruntime(results, maker), *_writing(results)]
 
 
 def _transformers(results: Results, maker: _Maker) -> Iterator[Code]:
@@ -74,6 +76,23 @@ def _onnxruntime(results: Results, maker: _Maker) -> Iterator[Code]:
         "print({name: value.shape for name, value in outputs.items()})",
     ]
     yield Code(caption="With ONNX Runtime", language="python", text="\n".join(lines))
+
+
+def _writing(results: Results) -> Iterator[Code]:
+    """Yield how a model that writes is asked to, if it keeps what it has read and has a tokenizer."""
+    files = results.sizes
+    if (WITH_PAST not in files and DECODER not in files) or "tokenizer_config.json" not in files:
+        return
+    lines = [
+        "from fxprune.deploy.generation.generator import OnnxGenerator",
+        "from transformers import AutoTokenizer",
+        "",
+        'tokenizer = AutoTokenizer.from_pretrained(".")',
+        f'prompt = tokenizer("{_TEXT}")["input_ids"]',
+        '(written,) = OnnxGenerator(".").generate([prompt], max_new_tokens=20)',
+        "print(tokenizer.decode(written))",
+    ]
+    yield Code(caption="Writing, with a key-value cache in ONNX Runtime", language="python", text="\n".join(lines))
 
 
 def _helper(results: Results, inputs: list[Mapping[str, Any]]) -> str | None:

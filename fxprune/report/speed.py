@@ -76,6 +76,7 @@ def onnx_graph(results: Results) -> list[Section]:
     if rows := _fused(teacher, student):
         columns = ("", "teacher", "student")
         parts.append(Table(caption="Nodes and fused ops of the ONNX graphs", columns=columns, rows=rows))
+    parts += [Prose(text=said)] if (said := _written(results.part("generation"))) else []
     if lost := listed(results.facts.get("lost_fusions")):
         parts += [Prose(text="Fusions that the cut lost:"), Items(rows=[text(item) for item in lost])]
     return [Section(key="onnx", title="ONNX graph", parts=parts)]
@@ -88,6 +89,20 @@ def _exported(student: Mapping[str, Any]) -> str:
     if (worst := number(student.get("max_error"))) is not None:
         words.append(f"largest error against PyTorch {error(worst)} of the largest value of an output")
     return ", ".join(words) + "."
+
+
+def _written(found: Mapping[str, Any]) -> str:
+    """Say how the student writes, or why it does not."""
+    if reason := text(found.get("not_written")):
+        return f"No graph with a key-value cache: {reason}."
+    names = ", ".join(text(name) for name in listed(found.get("files")) if text(name).endswith(".onnx"))
+    if not names:
+        return ""
+    worst, window = number(found.get("max_error")), whole(found.get("window"))
+    told = [f"Writes with a key-value cache: {names}"]
+    told += [] if worst is None else [f"largest error against PyTorch over all steps {error(worst)}"]
+    told += [f"a window of {count(window)} tokens"] if window else []
+    return ", ".join(told) + "."
 
 
 def _fused(teacher: Mapping[str, Any], student: Mapping[str, Any]) -> list[tuple[str, str, str]]:

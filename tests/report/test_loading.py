@@ -82,3 +82,14 @@ def test_a_class_of_other_code_is_not_imported_from_the_library(make):
 
 def test_a_class_must_be_a_name(make):
     assert "With transformers" not in blocks(make(hugging_face={"model_class": "x; import os"}))
+
+
+@pytest.mark.parametrize("names", [["decoder_with_past.onnx"], ["encoder.onnx", "decoder.onnx"]])
+def test_a_model_that_keeps_what_it_has_read_is_let_write(make, names):
+    caption = "Writing, with a key-value cache in ONNX Runtime"
+    files = {f"onnx/{name}": "o" for name in names}
+    code = blocks(make(files))[caption]
+    assert 'OnnxGenerator(".").generate([prompt]' in code
+    compile(code, "", "exec")
+    assert caption not in blocks(make({**files, "tokenizer_config.json": None}))
+    assert caption not in blocks(make())

@@ -179,6 +179,14 @@ def test_fused_ops_cuts_and_snapshots_are_shown_where_they_are_known(make):
     assert "50pct/ 2,000,000 20 0.100" in found.text
 
 
+def test_how_a_student_writes_is_shown(make):
+    found = {"files": ["encoder.onnx", "decoder.onnx", "generation.json"], "max_error": 2e-6, "window": 512}
+    wanted = "Writes with a key-value cache: encoder.onnx, decoder.onnx, largest error against PyTorch over all steps 2.0e-06"
+    assert wanted + ", a window of 512 tokens." in page(make(generation=found)).text
+    refused = page(make(generation={"not_written": "it has no cache"})).text
+    assert "No graph with a key-value cache: it has no cache." in refused
+
+
 HOSTILE = '"><script>alert(1)</script>\x00\u202e]]>--!></style></svg><img src=x onerror=alert(1)>{{7*7}}'
 
 
@@ -209,6 +217,7 @@ def test_hostile_texts_stay_texts(make):
         failures={HOSTILE: HOSTILE},
         unfinished={"reason": HOSTILE},
         lost_fusions=[HOSTILE],
+        generation={"files": [HOSTILE, f"{HOSTILE}.onnx"], "not_written": HOSTILE},
         cuts=[{HOSTILE: HOSTILE}],
         latency_target={HOSTILE: HOSTILE},
         onnx_teacher={"fused": {HOSTILE: HOSTILE}},
