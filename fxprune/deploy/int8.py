@@ -41,6 +41,7 @@ class Int8Export:
         agreement: with the float32 file, on inputs that were not calibrated on.
         calibrator: how a static file found the ranges of its activations; None if dynamic.
         tried: calibrator -> its cosine on the inputs kept back.
+        failed: calibrator -> why it does not work for this model.
     """
 
     path: Path
@@ -54,6 +55,7 @@ class Int8Export:
     agreement: Agreement
     calibrator: str | None = None
     tried: Mapping[str, float] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def to_data(self) -> dict[str, Any]:
         """Return it as facts, for JSON."""
@@ -69,6 +71,7 @@ class Int8Export:
             "top1": self.agreement.top1,
             "calibrator": self.calibrator,
             "tried": dict(self.tried),
+            "failed": dict(self.failed),
         }
 
 
@@ -120,6 +123,7 @@ def export_int8(
         bits=bits,
         calibrator=calibrator,
         tried={name: cosine for name, (_, cosine) in tried.items()},
+        failed=quantise.failures,
     )
 
 

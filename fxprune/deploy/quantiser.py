@@ -22,6 +22,7 @@ class Quantiser:
 
     def __init__(self, ready: Ready, name: str, folder: Path, *, large: bool) -> None:
         self.ready, self.name, self.folder, self.large = ready, name, folder, large
+        self.failures: dict[str, str] = {}  # calibrator -> why it does not work
 
     def tables(self) -> Path:
         """Make the tables int8, one scale for each."""
@@ -47,17 +48,16 @@ class Quantiser:
         used, held = list(calibration[kept:]) or list(calibration), list(calibration[:kept])
         want = answers(self.ready.path, held)
         found: dict[str, tuple[Path, float]] = {}
-        failures: dict[str, str] = {}
         for calibrator in calibrators:
             try:
                 made = self._static(start, used, calibrator, bits)
                 found[calibrator] = made, agreement(zip(answers(made, held), want, strict=True)).cosine
             except Exception as error:  # the quantiser raises whatever it likes
-                failures[calibrator] = first_line(error)
+                self.failures[calibrator] = first_line(error)
         if not found:
             raise DeployError(
                 "no calibration works",
-                cause="".join(f"\n          {name}: {reason}" for name, reason in failures.items()),
+                cause="".join(f"\n          {name}: {reason}" for name, reason in self.failures.items()),
                 remedy="use dynamic int8",
             )
         return found

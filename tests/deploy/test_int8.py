@@ -12,6 +12,7 @@ from fxprune.deploy import int8
 from fxprune.deploy.int8 import export_int8
 from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.onnx_facts import read_facts
+from fxprune.deploy.quantiser import Quantiser
 from fxprune.deploy.weighted import prepared, products_of
 from fxprune.errors import DeployError
 from fxprune.shapes import resized
@@ -78,6 +79,21 @@ def test_static_int8_keeps_the_nearest_calibrator(dense, tmp_path):
     assert done.tried[done.calibrator] == max(done.tried.values())
     assert done.agreement.cosine > 0.99
     assert (done.products, done.left) == (2, 0)
+
+
+def test_a_calibrator_that_does_not_work_is_named(dense, tmp_path, monkeypatch):
+    path, examples = dense
+    real = Quantiser._static
+
+    def static(self, start, calibration, calibrator, bits):
+        if calibrator == "Entropy":
+            raise ValueError("inhomogeneous shape")
+        return real(self, start, calibration, calibrator, bits)
+
+    monkeypatch.setattr(Quantiser, "_static", static)
+    done = export_int8(path, tmp_path / "static.onnx", examples, calibration=examples * 3)
+    assert set(done.tried) == {"MinMax", "Percentile"}
+    assert done.to_data()["failed"] == {"Entropy": "inhomogeneous shape"}
 
 
 def test_a_tied_table_gets_a_copy_for_each_use(dense, tmp_path):
