@@ -60,7 +60,8 @@ def say(planned: Forecast) -> None:
     """Tell sizes and widths on stderr."""
     render.say(sizes(planned))
     if planned.widths:
-        render.say("widths: " + ", ".join(f"{name} {a} -> {b}{times}" for name, a, b, times in _folded(planned.widths)))
+        told = [f"{name} {a} -> {b}{f' in {n} layers' if n > 1 else ''}" for name, a, b, n in _folded(planned.widths)]
+        render.say(f"widths: {', '.join(told)}")
     for note in planned.notes:
         render.say(note)
 
@@ -83,7 +84,7 @@ def table(planned: Forecast) -> Table:
     for column in ("group", "layers", "units", "kept"):
         found.add_column(column, justify="left" if column == "group" else "right")
     for name, before, after, times in _folded(planned.widths):
-        found.add_row(name, times.removeprefix(" x "), str(before), str(after))
+        found.add_row(name, str(times) if times > 1 else "", str(before), str(after))
     return found
 
 
@@ -94,6 +95,6 @@ def facts(planned: Forecast) -> dict[str, Any]:
     return {**numbers, "widths": widths, "notes": list(planned.notes)}
 
 
-def _folded(widths: Mapping[str, tuple[int, int]]) -> list[tuple[str, int, int, str]]:
+def _folded(widths: Mapping[str, tuple[int, int]]) -> list[tuple[str, int, int, int]]:
     counted = Counter((folded(name), a, b) for name, (a, b) in widths.items())
-    return [(name, a, b, f" x {times}" if times > 1 else "") for (name, a, b), times in counted.items()]
+    return [(name, a, b, times) for (name, a, b), times in counted.items()]

@@ -19,7 +19,10 @@ from fxprune.distillation.report import DistillResult
 from fxprune.distillation.run import distill
 from fxprune.evaluation import evaluate
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = [
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.filterwarnings("ignore:Attempting to run cuBLAS"),  # once a process, from a thread of autograd
+]
 FAST = {"max_steps": 12, "batch_size": 4, "length": 16, "held_out_batches": 2, "target_params": "50%", "eval_every": 4}
 WRITERS: dict[str, Callable[[Path], str]] = {
     "BertForSequenceClassification": classified,
