@@ -100,7 +100,7 @@ def main(
     fewer = {job.place for job in jobs if job.place in small and job.arm in FEW}
     scored = {job.place for job in jobs if tasks and _has_tasks(job.arm) and (not short or job.place in fewer)}
     asked = asked or (TASKS[:3] if short else TASKS)
-    fewer_rows = {"train_rows": task_rows, "validation_rows": 400, "epochs": 2} if task_rows else {}
+    fewer_rows = {"train_rows": task_rows, "epochs": 2} if task_rows else {}
     how = {**(BRIEF if short else WHOLE), **fewer_rows, **({"seeds": task_seeds} if task_seeds else {})}
     how |= {"device": device, "bf16": precision == "bf16"}
     wanted = {model: {task: _task_settings(task, model, how) for task in asked} for model in models}
