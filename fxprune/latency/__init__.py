@@ -47,7 +47,7 @@ def plan_by_latency(
     """Choose widths by what they take in ONNX Runtime on this machine.
 
     What is held: equal layers stay equal, every group keeps at least `goal.min_keep` of its units, the class's own
-    demands hold, and no family of groups is more than 1.5 times as wide or narrow, relative to its dense width, as
+    demands hold, and no family of groups is more than twice as wide or narrow, relative to its dense width, as
     heads x dimensions and what is tied to them. Within that a target in milliseconds is met with as many parameters as
     possible, and a target in parameters or FLOPs (used up to 1 %) as fast as possible; of choices that are as good as
     the best to 2 % (of size) or 1 % (of time) the one that is nearest to the dense proportions is taken.

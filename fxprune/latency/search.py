@@ -16,7 +16,7 @@ import numpy as np
 
 from fxprune.latency.space import Columns, Space
 
-PROPORTION = 1.5  # how far the ratio of any family may be from that of the first, either way
+PROPORTION = 2.0  # how far the ratio of any family may be from that of the first, either way
 _PROFILE = (1 / 1.25, 1.0, 1.25)  # of a family, relative to the common ratio, where there are several
 _MOST_PROFILES = 27
 _BISECTIONS = 16

@@ -11,6 +11,7 @@ from fxprune.allocation import solve
 from fxprune.budget import Budget
 from fxprune.errors import PlanError
 from fxprune.latency import LatencyPlan
+from fxprune.latency.search import PROPORTION
 from fxprune.latency.work import Work
 
 SPACE = space_of("bert")
@@ -43,7 +44,7 @@ def test_a_target_is_met_with_as_many_parameters_as_it_allows(share: float) -> N
         (*map(int, row), n)
         for row, r in zip(lead.counts, lead.ratios, strict=True)
         for (n,), s in zip(other.counts.tolist(), other.ratios, strict=True)
-        if r / 1.5 <= s <= r * 1.5
+        if r / PROPORTION <= s <= r * PROPORTION
     )
     best = max(PARAMS.count(SPACE.counts(widths)) for widths in every if takes(widths) <= 0.97 * plan.target_ms)
     assert PARAMS.count(plan.counts) >= 0.93 * best
@@ -85,7 +86,7 @@ def test_of_equal_size_the_fastest_is_taken_and_has_few_heads_where_heads_are_de
         (*map(int, row), n)
         for row, r in zip(lead.counts, lead.ratios, strict=True)
         for (n,), s in zip(other.counts.tolist(), other.ratios, strict=True)
-        if r / 1.5 <= s <= r * 1.5
+        if r / PROPORTION <= s <= r * PROPORTION
     ]
     near = [w for w in every if 0.99 * target <= PARAMS.count(SPACE.counts(w)) <= target]
     assert plan.measured_ms <= 1.05 * min(map(takes, near))

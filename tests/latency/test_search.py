@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from timing import space_of
 
-from fxprune.latency.search import Candidates, evenness, widest
+from fxprune.latency.search import PROPORTION, Candidates, evenness, widest
 from fxprune.latency.space import Family, Kind, Space
 
 
@@ -71,7 +71,7 @@ def test_with_several_it_comes_within_five_per_cent(share: float) -> None:
     where = space(family("a", 6, heads=True), family("b", 12), family("c", 10))
     bound = share * float(cost(where.counts(where.dense), 1)[0])
     best = max(size(tuple(map(int, row))) for row in widest(where, cost, bound).widths)
-    assert best >= 0.95 * brute_force(where, bound, 1.5)
+    assert best >= 0.95 * brute_force(where, bound, PROPORTION)
 
 
 def test_everything_that_is_found_fits_and_is_an_option() -> None:
