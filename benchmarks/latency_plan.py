@@ -203,6 +203,7 @@ def targets(teacher: Teacher, cache: Path | None, folder: Path, wanted: Iterable
 @click.option("--distil", is_flag=True, help="Instead: distil all-MiniLM-L6-v2 with either plan.")
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Of --distil.")
 @click.option("--steps", default=300, show_default=True, help="Of --distil.")
+@click.option("--seeds", default=1, show_default=True, help="Of --distil.")
 @click.option("--json", "as_json", is_flag=True)
 def main(
     wanted: tuple[str, ...],
@@ -216,13 +217,14 @@ def main(
     distil: bool,
     data: Path | None,
     steps: int,
+    seeds: int,
     as_json: bool,
 ) -> None:
     """Compare widths chosen by latency with uniform ones."""
     if distil:
         from latency_plan_scores import scores
 
-        click.echo(scores(data, steps, as_json=as_json))
+        click.echo(scores(data, steps, seeds, as_json=as_json))
         return
     torch.set_num_threads(1)
     if folder is not None:

@@ -110,3 +110,20 @@ def test_the_folder_is_the_users_cache_unless_another_is_named(tmp_path: Path, m
     assert tables.cache_folder() == tmp_path / "fxprune"
     monkeypatch.setenv("FXPRUNE_CACHE", str(tmp_path / "own"))
     assert tables.cache_folder() == tmp_path / "own"
+
+
+@pytest.mark.parametrize(
+    ("times", "took", "calls"), [([16.0, 10.5], 10.5, 2), ([16.0, 17.0], 16.0, 2), ([11.0], 11.0, 1)]
+)
+def test_a_file_far_slower_than_its_template_is_timed_twice(tmp_path: Path, times, took: float, calls: int) -> None:
+    said = iter([10.0, *times])
+    asked = []
+
+    def disturbed(paths):
+        asked.append(list(paths))
+        return dict.fromkeys(paths, next(said))
+
+    watch = FileStopwatch(NamedFiles(), Table.open("model", AT, tmp_path), disturbed)
+    assert watch.quick([(4,)]) == {(4,): 10.0}
+    assert watch.real((4,)) == took
+    assert len(asked) == 1 + calls
