@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 IN_MEMORY = 1 << 30  # bytes of files; more is streamed
 BUFFER = 10_000  # rows a stream is shuffled in
+_FEW = 100  # files that are read one by one to find the damaged one
 
 
 def hub_splits(spec: str) -> dict[str, IterableDataset]:
@@ -128,7 +129,8 @@ def _damaged_file(spec: str) -> Path | None:
     except DataError:
         return None
     paths = [] if files is None else [*files.train, *files.held_out]
-    if files is None or len(paths) == 1 or sum(path.stat().st_size for path in paths) > IN_MEMORY:
+    few = 1 < len(paths) <= _FEW and sum(path.stat().st_size for path in paths) <= IN_MEMORY
+    if files is None or not few:
         return None
     return next((path for path in paths if not _whole(files.kind, path)), None)
 

@@ -36,8 +36,8 @@ def read_widths(folder: Path) -> LatencyPlan | None:
     if not path.is_file():
         return None
     plan = read_typed(path, LatencyPlan, FORMAT, VERSION)
-    times = [plan.predicted_ms, plan.measured_ms, plan.dense_ms, plan.target_ms or 1.0, plan.uniform_ms or 1.0]
-    if not all(math.isfinite(ms) and ms > 0 for ms in times):
+    times = [plan.predicted_ms, plan.measured_ms, plan.dense_ms, plan.target_ms, plan.uniform_ms]
+    if not all(ms is None or (math.isfinite(ms) and ms > 0) for ms in times):
         raise CheckpointError(
             f"'{path}' is damaged", cause="a time is not positive", remedy="begin the run again, with --overwrite"
         )

@@ -75,6 +75,15 @@ def test_other_widths_are_refused(kept: Kept, edit: Any, message: str, monkeypat
     assert "\x1b" not in str(error.value)
 
 
+@pytest.mark.parametrize("ms", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["target_ms", "measured_ms"])
+def test_a_time_is_positive(kept: Kept, tmp_path: Path, name: str, ms: float) -> None:
+    whole = json.loads((kept.folder / "checkpoints" / WIDTHS).read_text())
+    (tmp_path / WIDTHS).write_text(json.dumps(whole | {name: ms}))
+    with pytest.raises(CheckpointError, match=r"widths.json' is damaged\n  cause   a time is not positive"):
+        read_widths(tmp_path)
+
+
 @MANY
 @given(data=st.data())
 def test_widths_with_something_else_in_one_place_are_read_or_refused(kept: Kept, tmp_path: Path, data: Any) -> None:
