@@ -56,6 +56,7 @@ def test_an_encoder_decoder_learns_from_pairs(run, heads, here):
     assert AutoModelForSeq2SeqLM.from_pretrained("out").num_parameters() == told["params"]["student"]
 
 
+@pytest.mark.slow
 def test_an_image_classifier_learns_from_a_folder_of_images(run, heads, here):
     from PIL import Image
     from transformers import AutoImageProcessor, AutoModelForImageClassification

@@ -109,7 +109,7 @@ def test_training_on_labels_helps(tmp_path: Path) -> None:
     assert student["accuracy"] > teacher["accuracy"] + 0.2
 
 
-@pytest.mark.parametrize("name", ["t5", "bart"])
+@pytest.mark.parametrize("name", ["t5", pytest.param("bart", marks=pytest.mark.slow)])
 def test_an_encoder_decoder_learns_from_pairs(name: str, tmp_path: Path) -> None:
     result = run(translator(name), summarised(tmp_path), verify=True)
     assert result.objective == "sequence to sequence"
