@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import markdown_table
 from minilm import arm, minilm, spearman, sts_rows
 from texts import wikipedia
 
@@ -30,10 +31,9 @@ def scores(data: Path | None, steps: int, seeds: int, *, as_json: bool) -> str:
             found.append(arm(source, text, rows, DistillConfig(**how, **purpose, seed=seed), name))  # type: ignore[arg-type]
     if as_json:
         return json.dumps(found, indent=2)
-    lines = [f"all-MiniLM-L6-v2 to {TARGET} in {steps} steps of 1,024 tokens", "", f"| arm | {' | '.join(COLUMNS)} |"]
-    lines.append("|---" * (len(COLUMNS) + 1) + "|")
-    for row in found:
-        shown = (row.get(column) for column in COLUMNS)
-        cells = (f"{v:.3f}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else "" for v in shown)
-        lines.append(f"| {row['arm']} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    lines = [["arm", *COLUMNS], *([row["arm"], *(_shown(row.get(column)) for column in COLUMNS)] for row in found)]
+    return f"all-MiniLM-L6-v2 to {TARGET} in {steps} steps of 1,024 tokens\n\n{markdown_table(lines)}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else ""
