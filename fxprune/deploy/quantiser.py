@@ -9,6 +9,7 @@ from typing import Any
 from fxprune.deploy.agreement import agreement
 from fxprune.deploy.ort import feeds, open_session, run
 from fxprune.deploy.program import first_line
+from fxprune.deploy.residuals import keep_residuals
 from fxprune.deploy.weighted import PRODUCTS, TABLES, Ready, rename_quantised
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
@@ -108,6 +109,7 @@ class Quantiser:
                     "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
                 },
             )
+        keep_residuals(target, self.ready.products)
         return target
 
     def _target(self, step: str) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fxprune.deploy.residuals import biases_beside_products
 from fxprune.errors import DeployError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def prepared(source: Path, path: Path) -> Ready:
     _unfold_transposes(model.graph)
     _separate(model.graph)
     products = _products(model)
+    biases_beside_products(model.graph, products)
     if not products:
         raise DeployError(
             "the model has no matrix product with a weight, so int8 has nothing to do", remedy="keep the float32 file"

@@ -1,0 +1,87 @@
+"""Residual sums around int8 products: biases go with the products, and what is summed stays in float32."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator
+    from pathlib import Path
+
+    from onnx import GraphProto, NodeProto
+
+CONVERSIONS = ("QuantizeLinear", "DequantizeLinear")
+
+
+def biases_beside_products(graph: GraphProto, products: Container[str]) -> None:
+    """Write ``Sum(x W, r, b)`` as ``Sum(x W + b, r)``: ONNX Runtime's int8 product adds a bias as it goes.
+
+    Args:
+        graph: of float32; in front of norms it sums more than two terms at once, see `sum_before_norms`.
+        products: names of the nodes that compute ``x W``.
+    """
+    from onnx import helper
+
+    vectors = {one.name for one in graph.initializer if len(one.dims) == 1}
+    made = {name: node for node in graph.node for name in node.output}
+    for place, node in reversed(list(enumerate(graph.node))):
+        biases = [name for name in node.input if name in vectors]
+        terms = [name for name in node.input if name in made and made[name].name in products]
+        if node.op_type != "Sum" or len(node.input) < 3 or len(biases) != 1 or not terms:
+            continue
+        biased = f"{node.name}_biased"
+        node.input[:] = [biased if name == terms[0] else name for name in node.input if name != biases[0]]
+        graph.node.insert(place, helper.make_node("Add", [terms[0], biases[0]], [biased], name=biased))
+
+
+def keep_residuals(path: Path, products: Container[str]) -> None:
+    """Let all that is no int8 product read values from before they were rounded to int8.
+
+    A quantiser sends every reader of a product's operand through the rounded one; in front of a norm that costs
+    accuracy and a node.
+
+    Args:
+        path: of a graph with QuantizeLinear and DequantizeLinear in front of every product, written anew.
+        products: names of the products.
+    """
+    import onnx
+
+    model = onnx.load(path, load_external_data=False)  # the weights beside it stay as they are
+    graph = model.graph
+    made = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        if node.name in products or node.op_type in CONVERSIONS:
+            continue
+        for place, name in enumerate(node.input):
+            source = _before_rounding(made, name)
+            if source is not None:
+                node.input[place] = source
+    _drop_unread(graph)
+    onnx.save(model, path)
+
+
+def _before_rounding(made: dict[str, NodeProto], name: str) -> str | None:
+    back = made.get(name)
+    if back is None or back.op_type != "DequantizeLinear":
+        return None
+    rounded = made.get(back.input[0])
+    return rounded.input[0] if rounded is not None and rounded.op_type == "QuantizeLinear" else None
+
+
+def _drop_unread(graph: GraphProto) -> None:
+    """Remove conversions that nothing reads any more."""
+    while True:
+        read = {*_reads(graph), *(value.name for value in graph.output)}
+        unread = [node for node in graph.node if node.op_type in CONVERSIONS and not read.intersection(node.output)]
+        if not unread:
+            return
+        for node in unread:
+            graph.node.remove(node)
+
+
+def _reads(graph: GraphProto) -> Iterator[str]:
+    """Yield what the nodes read, those of branches and loops too."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            yield from _reads(attribute.g)
