@@ -214,7 +214,7 @@ class _Distilling:
                 render.say(f"{last}: fxprune distill --resume {to.folder} goes on from there")
             self.ranks.wait()
             raise stopped
-        family.finish(config.snapshots, outputs)
+        family.finish(config.snapshots, outputs, result.student)
         if family.rows and not to.as_json:
             render.out().print(family.table())
         outputs = replace(outputs, failures={**outputs.failures, **family.failures})

@@ -12,15 +12,20 @@ from rich.table import Table
 
 from fxprune.atomic import atomic_path
 from fxprune.cli import render
-from fxprune.deploy.manifest import NAME, read_manifest, remove_old, write_manifest
-from fxprune.deploy.outputs import LatencySettings, Outputs, write_outputs
+from fxprune.deploy.bundle import origin_of
+from fxprune.deploy.grids import within
+from fxprune.deploy.latency import LatencyRow, latency_table
+from fxprune.deploy.manifest import NAME, add_facts, read_manifest, remove_old, write_manifest
+from fxprune.deploy.ort import plain_line
+from fxprune.deploy.outputs import ONNX, LatencySettings, Outputs, write_outputs
 from fxprune.distillation.report import Snapshot
 from fxprune.distillation.run import StartReport
 from fxprune.distillation.waypoints import folder_name
 from fxprune.report.making import PAGES
 from fxprune.report.writing import write_report
+from fxprune.traced import Traced
 
-Row = tuple[int, int, Mapping[str, float]]  # step, parameters, losses on held-out text
+Row = tuple[int | None, int, Mapping[str, float]]  # step (None: the last), parameters, losses on held-out text
 
 
 @dataclass(slots=True)
@@ -36,6 +41,7 @@ class Family:
         int8: whether to write and time an int8 file of each too.
         rows: what was written, by name of the size; the models themselves are not kept.
         failures: size and form -> why it could not be written.
+        times: of all sizes, measured in turn at the end, with the first number of threads.
     """
 
     folder: Path
@@ -46,6 +52,7 @@ class Family:
     int8: bool = False
     rows: dict[str, Row] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    times: list[LatencyRow] = field(default_factory=list)
 
     def begin(self, start: StartReport) -> None:
         """Learn what the run found out of its teacher."""
@@ -76,16 +83,38 @@ class Family:
         """Take over what an earlier process of the run has written, up to the step it is to go on from."""
         for name in map(folder_name, sizes):
             row = _row_in(read_manifest(self.folder / name), name)
-            if row is not None and row[0] <= done:
+            if row is not None and row[0] is not None and row[0] <= done:
                 self.rows[name] = row
 
-    def finish(self, sizes: tuple[int | str, ...], final: Outputs) -> None:
-        """Copy the result to the folder of its size, if that was asked for too, and make the report of them all."""
-        for name in map(folder_name, sizes):
+    def finish(self, sizes: tuple[int | str, ...], final: Outputs, student: Traced) -> None:
+        """Copy the result to the folder of its size, if that was asked for too, time all, and make the report of them.
+
+        Args:
+            sizes: of the snapshots that were asked for.
+            final: what was written of the result.
+            student: the result.
+        """
+        names = [folder_name(size) for size in sizes]
+        for name in names:
             if name not in self.rows:
                 self._copy(final, self.folder / name)
+        files = {name: self.folder / name / ONNX for name in names if (self.folder / name / ONNX).is_file()}
+        if self.latency is not None and len(files) > 1:
+            self._time(files, self.latency, student)
         if sizes:
             write_report(self.folder)
+
+    def _time(self, files: Mapping[str, Path], how: LatencySettings, student: Traced) -> None:
+        """Time the sizes in turn: what was measured of each as it was written is of different moments."""
+        render.say("latency of all sizes")
+        examples, shapes = origin_of(student).example_kwargs, within(how.grid, student)
+        try:
+            rows = latency_table(files, examples, shapes, how.threads, rounds=how.rounds, seconds=how.seconds)
+        except Exception as error:  # ONNX Runtime derives its errors from Exception alone
+            self.failures["latency of all sizes"] = plain_line(error)
+        else:
+            add_facts(self.folder, {"snapshot_latency": [row.to_data() for row in rows]})
+            self.times = [row for row in rows if row.threads == how.threads[0]]
 
     def _copy(self, final: Outputs, folder: Path) -> None:
         remove_old(folder)
@@ -98,16 +127,19 @@ class Family:
         facts = {name: fact for name, fact in read_manifest(final.folder).items() if name != "snapshots"}
         write_manifest(folder, copies, facts)
         write_report(folder)
+        self.rows[folder.name] = (None, facts["parameters"], facts["losses"]["student"])
 
     def table(self) -> Table:
-        """Return sizes and losses of all snapshots."""
+        """Return step, parameters, losses and latency of every size."""
         terms = list(dict.fromkeys(term for _, _, losses in self.rows.values() for term in losses))
-        table = Table(title="snapshots on the way, losses on held-out text")
-        for heading in ("folder", "step", "parameters", *terms):
+        times = {(row.batch, row.length): f"ms at {row.batch} x {row.length or 1}" for row in self.times}
+        table = Table(title="sizes of the run, losses on held-out text")
+        for heading in ("folder", "step", "parameters", *terms, *times.values()):
             table.add_column(heading, justify="left" if heading == "folder" else "right")
         for name, (step, params, losses) in self.rows.items():
             cells = [f"{losses.get(term, float('nan')):.3f}" for term in terms]
-            table.add_row(str(self.folder / name), str(step), f"{params:,}", *cells)
+            cells += [f"{row.p50_ms:.2f}" for row in self.times if row.model == name]
+            table.add_row(str(self.folder / name), "end" if step is None else str(step), f"{params:,}", *cells)
         return table
 
 

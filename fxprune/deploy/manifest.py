@@ -49,6 +49,12 @@ def add_files(folder: Path, files: Iterable[Path]) -> None:
         atomic_write(folder / NAME, json.dumps(data, indent=2) + "\n")
 
 
+def add_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Add to what is written down; nothing where no list of ours is."""
+    if data := read_manifest(folder):
+        atomic_write(folder / NAME, json.dumps({**data, **facts}, indent=2) + "\n")
+
+
 def remove_old(folder: Path, keep: Iterable[Path] = ()) -> None:
     """Delete the files an earlier run wrote down, besides `keep`; all others stay."""
     kept = {path.resolve() for path in keep}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from fxprune.report.cleaning import mapping, number, text, whole
+from fxprune.report.cleaning import listed, mapping, number, text, whole
 from fxprune.report.numbers import change, count, megabytes, milliseconds, ratio, short, value
 from fxprune.report.reading import WEIGHTS, Results
 
@@ -48,10 +48,10 @@ def parameters(results: Results) -> tuple[int | None, int | None]:
     return whole(params.get("teacher")), whole(results.facts.get("parameters")) if student is None else student
 
 
-def shapes(results: Results) -> dict[str, list[Mapping[str, Any]]]:
+def shapes(latency: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Return the latency rows of each shape and number of threads, by its name."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in results.latency:
+    for row in latency:
         if number(row.get("p50_ms")) is not None:
             found.setdefault(_shape(row), []).append(row)
     return found
@@ -91,7 +91,7 @@ def _flops(results: Results) -> Iterator[Row]:
 
 
 def _latencies(results: Results) -> Iterator[Row]:
-    for shape, rows in shapes(results).items():
+    for shape, rows in shapes(results.latency).items():
         ms = medians(rows)
         if "student" in ms:
             before, after = ms.get("teacher"), ms["student"]
@@ -99,7 +99,7 @@ def _latencies(results: Results) -> Iterator[Row]:
 
 
 def _speed_ups(results: Results) -> list[float]:
-    found = [medians(rows) for rows in shapes(results).values()]
+    found = [medians(rows) for rows in shapes(results.latency).values()]
     return [ms["teacher"] / ms["student"] for ms in found if ms.get("teacher") and ms.get("student")]
 
 
@@ -117,7 +117,9 @@ def _objective(results: Results) -> str:
 
 
 def family(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of the snapshots of a run: name, parameters and losses."""
+    """Return headings and rows of the snapshots of a run: name, parameters, losses, and latency if all were timed."""
+    timed = map(mapping, listed(results.facts.get("snapshot_latency")))
+    times = {shape: medians(rows) for shape, rows in shapes(timed).items()}
     terms = list(dict.fromkeys(name for facts in results.members.values() for name in _held_out(facts)))
     rows = []
     for name, facts in results.members.items():
@@ -126,8 +128,9 @@ def family(results: Results) -> tuple[list[str], list[list[str]]]:
         params = whole(facts.get("parameters")) if student is None else student
         step = whole(facts.get("step"))
         cells = [value(number(losses.get(term))) for term in terms]
+        cells += [milliseconds(ms.get(name)) for ms in times.values()]
         rows.append([f"{name}/", count(params), "the end" if step is None else count(step), *cells])
-    return ["folder", "parameters", "step", *terms], rows
+    return ["folder", "parameters", "step", *terms, *times], rows
 
 
 def _held_out(facts: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ _ALIKE = ("provider", "onnxruntime", "cpu", "fxprune")  # told once, above the t
 
 def latency(results: Results) -> list[Section]:
     """Return the section of the measured latencies, or of why there are none."""
-    by_shape = shapes(results)
+    by_shape = shapes(results.latency)
     if not by_shape:
         reason = results.part("failures").get("latency")
         said = f"It could not be measured: {text(reason)}" if reason else "It was not measured."

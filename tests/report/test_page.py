@@ -159,6 +159,11 @@ def test_fused_ops_cuts_and_snapshots_are_shown_where_they_are_known(make):
             {"groups": "layer.*.inner", "dense": 64, "kept": 20, "ms": 0.01, "share": 0.001, "params": 90},
         ],
         snapshots=["out/50pct"],
+        snapshot_latency=[
+            {"model": "50pct", "batch": 1, "length": 128, "threads": 1, "p50_ms": 2.5},
+            {"model": "50pct", "batch": 8, "length": 128, "threads": 2, "p50_ms": 12.5},
+            "damaged",
+        ],
     )
     (folder / "50pct").mkdir()
     member = {
@@ -176,7 +181,8 @@ def test_fused_ops_cuts_and_snapshots_are_shown_where_they_are_known(make):
         in found.text
     )
     assert "hidden 32 16 1.25 ms 20.0% 500 layer.*.inner 64 20 0.01 ms 0.1% (nothing) 90" in found.text
-    assert "50pct/ 2,000,000 20 0.100" in found.text
+    assert "folder parameters step kl 1 x 128, 1 thread 8 x 128, 2 threads" in found.text
+    assert "50pct/ 2,000,000 20 0.100 2.50 ms 12.5 ms" in found.text
 
 
 def test_how_a_student_writes_is_shown(make):
