@@ -87,10 +87,9 @@ def command(
         return
     settings |= opt.rest_of_recipe() | opt.chosen_target()
     from fxprune.cli.distilling import Job, distill_job
-    from fxprune.cli.jobs import LatencySettings, Target
-    from fxprune.cli.render import say
-    from fxprune.distillation.checkpoints.keeper import Keeping
+    from fxprune.distillation.checkpoints.order import Order
     from fxprune.distillation.config import DistillConfig, LossWeights, ScheduleConfig
+    from fxprune.distillation.data import default_dataset
 
     config = DistillConfig(
         schedule=ScheduleConfig(
@@ -99,17 +98,17 @@ def command(
         loss=LossWeights(**dict(loss_weights)),
         **settings,
     )
-    timing = LatencySettings(grid=grid, threads=threads) if latency else None
-    to = Target(folder=output, overwrite=overwrite, latency=timing, as_json=as_json, int8=int8)
-    keeping = Keeping(folder=output, every=checkpoint_every, last=keep_checkpoints, warn=say)
-    distill_job(
-        Job(
-            model=model,
-            dataset=dataset,
-            config=config,
-            text_column=text_column,
-            target_column=target_column,
-            to=to,
-            keeping=keeping,
-        )
+    order = Order(
+        model=model,
+        dataset=dataset or default_dataset(),
+        config=config,
+        text_column=text_column,
+        target_column=target_column,
+        latency=latency,
+        int8=int8,
+        grid=grid,
+        threads=threads,
+        checkpoint_every=checkpoint_every,
+        keep_checkpoints=keep_checkpoints,
     )
+    distill_job(Job(order=order, folder=output, overwrite=overwrite, as_json=as_json))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -13,20 +14,18 @@ from fxprune.api import capture
 from fxprune.cli import render
 from fxprune.cli.errors import process_index
 from fxprune.cli.foresight import foresee, say
-from fxprune.cli.jobs import Target, made_by, say_stage, take
+from fxprune.cli.jobs import made_by, say_stage, take
 from fxprune.cli.metrics import Metrics
 from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_rows
 from fxprune.cli.signals import Halted, Signals
 from fxprune.cli.snapshots import Family
 from fxprune.cli.timed import say_cuts, say_result, timed_facts
 from fxprune.deploy.output_folder import check_output
-from fxprune.deploy.outputs import write_outputs
+from fxprune.deploy.outputs import LatencySettings, write_outputs
 from fxprune.distillation.checkpoints.keeper import FOLDER, ORDER, Keeping, writing
 from fxprune.distillation.checkpoints.order import Order, whole_path
 from fxprune.distillation.checkpoints.storage import found_in, step_of
 from fxprune.distillation.columns import check_dataset
-from fxprune.distillation.config import DistillConfig
-from fxprune.distillation.data import default_dataset
 from fxprune.distillation.device import choose_device
 from fxprune.distillation.objective import find_objective, free_places
 from fxprune.distillation.ranks import Ranks
@@ -46,51 +45,49 @@ class Job:
     """What is asked for.
 
     Attributes:
-        model: what is distilled.
-        dataset: on what; None: the default one.
-        config: settings.
-        text_column, target_column: of the data set.
-        to: where results go.
-        keeping: how the run is kept, and whether it goes on.
+        order: what a run is told, and goes on with later.
+        folder: of all results.
+        overwrite: whether it may hold those of an earlier run.
+        as_json: whether the result is printed for machines.
+        resume: whether the run in `folder` goes on.
     """
 
-    model: str
-    dataset: str | None
-    config: DistillConfig
-    text_column: str | None
-    target_column: str | None
-    to: Target
-    keeping: Keeping
+    order: Order
+    folder: Path
+    overwrite: bool
+    as_json: bool
+    resume: bool = False
 
-    def order(self, dataset: str) -> Order:
-        """Return it as what is written down, so that the run can go on by itself."""
-        timing = self.to.latency
-        return Order(
-            model=whole_path(self.model),
-            dataset=whole_path(dataset),
-            config=self.config,
-            text_column=self.text_column,
-            target_column=self.target_column,
-            latency=timing is not None,
-            int8=self.to.int8,
-            grid=timing.grid if timing else (),
-            threads=timing.threads if timing else (),
-            checkpoint_every=self.keeping.every,
-            keep_checkpoints=self.keeping.last,
+    @property
+    def latency(self) -> LatencySettings | None:
+        """Where teacher and student are timed; None: not at all."""
+        return LatencySettings(grid=self.order.grid, threads=self.order.threads) if self.order.latency else None
+
+    @property
+    def keeping(self) -> Keeping:
+        """How the run is kept."""
+        order = replace(self.order, model=whole_path(self.order.model), dataset=whole_path(self.order.dataset))
+        return Keeping(
+            folder=self.folder,
+            every=order.checkpoint_every,
+            last=order.keep_checkpoints,
+            resume=self.resume,
+            order=order.to_data(),
+            warn=render.say,
         )
 
 
 def distill_job(job: Job) -> None:
     """Distil, write everything, and print the comparison; of several processes, the first one does."""
-    folder, main = job.to.folder, process_index() == 0
+    folder, main = job.folder, process_index() == 0
     with Seat(folder) as seat, Signals() as signals:
         if not main:
             render.hush()
-        elif job.keeping.resume:
+        elif job.resume:
             take(seat)
         else:
             seat.check()
-            check_output(folder, job.to.overwrite, source=job.model)
+            check_output(folder, job.overwrite, source=job.order.model)
         try:
             _Distilling(job, signals, seat).run()
         except Halted:
@@ -103,33 +100,32 @@ class _Distilling:
     """One job on its way: the model is loaded, the run is not begun."""
 
     def __init__(self, job: Job, signals: Signals, seat: Seat) -> None:
-        self.job, self.signals, self.seat = job, signals, seat
-        config = job.config
+        self.job, self.order, self.signals, self.seat = job, job.order, signals, seat
+        model, dataset, config = self.order.model, self.order.dataset, self.order.config
         device = choose_device(config.device)
-        self.dataset = job.dataset or default_dataset()
-        check_dataset(self.dataset, job.text_column, job.target_column)
-        if not job.keeping.resume:
+        check_dataset(dataset, self.order.text_column, self.order.target_column)
+        if not job.resume:
             free = partial(_free_of_student, wanted=config.objective)
-            planned = foresee(job.model, config.goal, free, loadable=config.loadable)
+            planned = foresee(model, config.goal, free, loadable=config.loadable)
             if planned is not None:
                 say(planned)
-        render.say(f"loading {job.model}")
-        self.source: Source = load_model(job.model)
+        render.say(f"loading {model}")
+        self.source: Source = load_model(model)
         self.tokenizer = load_preprocessor(self.source)
         examples = example_inputs(self.source.model, self.tokenizer)
         self.examples: Mapping[str, Tensor] = with_segments(
-            examples, self.source.model, self.tokenizer, self.dataset, job.text_column
+            examples, self.source.model, self.tokenizer, dataset, self.order.text_column
         )
-        self.facts = {**made_by("distill", job.model, self.dataset), "settings": asdict(config)}
-        self.family = Family(job.to.folder, self.tokenizer, job.to.latency, self.facts, int8=job.to.int8)
+        self.facts = {**made_by("distill", model, dataset), "settings": asdict(config)}
+        self.family = Family(job.folder, self.tokenizer, job.latency, self.facts, int8=self.order.int8)
         self.ranks = Ranks.join(device, config.timeout)
 
     def run(self) -> None:
         """Train, and write what comes out."""
         stopped: UnfinishedError | None = None
         with (
-            render.StepProgress(self.job.config.max_steps) as progress,
-            Metrics(self.job.to.folder, self.facts, self.ranks) as metrics,
+            render.StepProgress(self.order.config.max_steps) as progress,
+            Metrics(self.job.folder, self.facts, self.ranks) as metrics,
         ):
             try:
                 result = self._train(progress, metrics)
@@ -139,18 +135,18 @@ class _Distilling:
         if not self.ranks.main:
             self.ranks.wait()
             return
-        with writing(self.job.to.folder, "the results"):
+        with writing(self.job.folder, "the results"):
             self._write(result, metrics, stopped)
 
     def _train(self, progress: render.StepProgress, metrics: Metrics) -> DistillResult:
-        job = self.job
+        order, folder = self.order, self.job.folder
 
         def on_start(start: StartReport) -> None:
             if self.ranks.main:
                 take(self.seat)
             _say_start(start)
             self.family.begin(start)
-            self.family.remember(job.config.snapshots, len(start.history))
+            self.family.remember(order.config.snapshots, len(start.history))
             metrics.begin(start.history)
             progress.begin(len(start.history))
             self.signals.patient = True
@@ -161,28 +157,29 @@ class _Distilling:
 
         def on_snapshot(snapshot: Snapshot) -> None:
             if self.ranks.main:
-                with writing(job.to.folder, f"the snapshot {snapshot.name}"):
+                with writing(folder, f"the snapshot {snapshot.name}"):
                     self.family.write(snapshot)
 
         return distill(
             self.source.model,
             self.tokenizer,
-            self.dataset,
-            job.config,
+            order.dataset,
+            order.config,
             examples=self.examples,
-            text_column=job.text_column,
-            target_column=job.target_column,
+            text_column=order.text_column,
+            target_column=order.target_column,
             ranks=self.ranks,
             on_start=on_start,
             on_step=on_step,
             on_snapshot=on_snapshot,
-            keeping=replace(job.keeping, order=job.order(self.dataset).to_data()),
+            keeping=self.job.keeping,
             stop=self.signals,
             say=render.say,
         )
 
     def _write(self, result: DistillResult, metrics: Metrics, stopped: UnfinishedError | None) -> None:
-        config, to, family = self.job.config, self.job.to, self.family
+        config, folder, family = self.order.config, self.job.folder, self.family
+        latency = self.job.latency if stopped is None else None
         flops = flop_facts(result.teacher_flops, result.student_flops, config.length)
         facts = {
             **self.facts,
@@ -193,29 +190,29 @@ class _Distilling:
             "notes": list(result.notes),
             "seconds": result.seconds,
             **timed_facts(result.student),
-            "snapshots": [str(to.folder / folder_name(size)) for size in config.snapshots],
+            "snapshots": [str(folder / folder_name(size)) for size in config.snapshots],
             **({} if stopped is None else {"unfinished": stopped.to_data()}),
         }
         outputs = write_outputs(
             result.student,
-            to.folder,
+            folder,
             tokenizer=self.tokenizer,
-            teacher=capture(self.source.model, self.examples) if to.latency and stopped is None else None,
-            latency=to.latency if stopped is None else None,
-            int8=to.int8,
+            teacher=capture(self.source.model, self.examples) if latency else None,
+            latency=latency,
+            int8=self.order.int8,
             files=metrics.files,
             facts=facts,
             on_stage=say_stage,
         )
         if stopped is not None:
-            render.say(f"the student as it was after step {stopped.weights_of} is in {to.folder}")
-            if found := found_in(to.folder / FOLDER):
+            render.say(f"the student as it was after step {stopped.weights_of} is in {folder}")
+            if found := found_in(folder / FOLDER):
                 last = f"the last checkpoint is that of step {step_of(found[0])}"
-                render.say(f"{last}: fxprune distill --resume {to.folder} goes on from there")
+                render.say(f"{last}: fxprune distill --resume {folder} goes on from there")
             self.ranks.wait()
             raise stopped
         family.finish(config.snapshots, outputs, result.student)
-        if family.rows and not to.as_json:
+        if family.rows and not self.job.as_json:
             render.out().print(family.table())
         outputs = replace(outputs, failures={**outputs.failures, **family.failures})
         self.ranks.wait()
@@ -223,7 +220,7 @@ class _Distilling:
         say_cuts(result.student.meta.get("latency_plan"))
         say_result(facts)
         rows = [*size_rows(result.teacher_params, result.student_params, outputs), *flop_rows(flops)]
-        report(facts, outputs, [*rows, *loss_rows(result.objective, result.held_out)], as_json=to.as_json)
+        report(facts, outputs, [*rows, *loss_rows(result.objective, result.held_out)], as_json=self.job.as_json)
 
 
 def _free_of_student(traced: Traced, tokenizer: Any, wanted: str) -> frozenset[int] | None:
