@@ -45,6 +45,9 @@ WHOLE = {"seeds": 3, "epochs": 3}
 SPANS = {"minilm": 192, "demo": 128}  # tokens of question and context: the demo teacher takes no more
 RATE = {"learning_rate": 2e-4}  # students of a few million parameters learn tasks faster than those of a hundred
 
+Teacher = tuple[Path, str]  # where its scores go, and its folder
+Item = Job | Teacher
+
 
 @click.command()
 @click.option(
@@ -112,7 +115,7 @@ def main(
     if only_report:
         _write([*filter(None, map(kept, jobs)), *map(_kept_teacher, places)], [], output)
         return
-    records = _done(jobs, workers, _one, wanted, scored) + _done(places, workers, _teacher, wanted, data)
+    records = _done([*places, *jobs], workers, wanted, scored, data)
     timed = [s for s in settings if cost and (not short or (s.model, s.target) == (QUICK, smallest.get(QUICK)))]
     _write(records, [rewriting_cost(setting, min(steps, 60), output) for setting in timed], output)
 
@@ -149,27 +152,31 @@ def _has_tasks(arm: str) -> bool:
     return arm_named(arm).question in (PATH, START, TERMS)
 
 
-def _one(job: Job, tasks: Mapping[str, Any], scored: set[Path]) -> dict[str, Any]:
+def _one(item: Item, tasks: Mapping[str, Any], scored: set[Path], data: Path | None) -> dict[str, Any]:
+    return _student(item, tasks, scored) if isinstance(item, Job) else _teacher(item, tasks, data)
+
+
+def _student(job: Job, tasks: Mapping[str, Any], scored: set[Path]) -> dict[str, Any]:
     record = train(job)
     if job.place in scored:
         record["tasks"] = score(job.place, str(job.place / "model"), tasks[job.setting.model], job.data)
     return record
 
 
-def _kept_teacher(place: tuple[Path, str]) -> dict[str, Any]:
+def _kept_teacher(place: Teacher) -> dict[str, Any]:
     return {"teacher": place[0].name.removeprefix("teacher-"), "tasks": kept_scores(place[0])}
 
 
-def _teacher(place: tuple[Path, str], tasks: Mapping[str, Any], data: Path | None) -> dict[str, Any]:
+def _teacher(place: Teacher, tasks: Mapping[str, Any], data: Path | None) -> dict[str, Any]:
     model = place[0].name.removeprefix("teacher-")
     return {"teacher": model, "tasks": score(place[0], place[1], tasks[model], data)}
 
 
-def _done(items: Sequence[Any], workers: int, work: Any, *arguments: Any) -> list[dict[str, Any]]:
+def _done(items: Sequence[Item], workers: int, *arguments: Any) -> list[dict[str, Any]]:
     """Do all items in processes of their own; one that fails is told, and the others go on."""
     found: dict[int, dict[str, Any]] = {}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:
-        futures = {pool.submit(work, item, *arguments): place for place, item in enumerate(items)}
+        futures = {pool.submit(_one, item, *arguments): place for place, item in enumerate(items)}
         for future in as_completed(futures):
             item = items[futures[future]]
             name = f"{item.setting.label} {item.arm} {item.seed}" if isinstance(item, Job) else str(item[0])

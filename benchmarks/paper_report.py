@@ -50,12 +50,12 @@ def _training(label: str, rows: Sequence[Record]) -> str:
             [
                 name,
                 f"{found[0]['params']:,}",
-                _spread([row["held_out"]["student"][term] for row in found]),
+                _spread([row["held_out"]["student"][term] for row in found if term in row["held_out"]["student"]]),
                 _spread(
                     [row["similarity"] if "similarity" in row else row["held_out"]["student"]["task"] for row in found]
                 ),
                 _spread([row["final"]["total"] for row in found]),
-                _spread([_jump(row, term) for row in found]),
+                _spread([jump for row in found if (jump := _jump(row, term)) is not None]),
                 f"{statistics.median(row['seconds'] for row in found):.0f}",
                 str(len(found)),
             ]
@@ -63,10 +63,10 @@ def _training(label: str, rows: Sequence[Record]) -> str:
     return f"## {label}\n\n{markdown_table(lines)}"
 
 
-def _jump(row: Record, term: str) -> float:
-    """Return the largest rise of the discrepancy between two readings."""
-    values = [point[term] for point in row["curve"]]
-    return max(0.0, *(b - a for a, b in pairwise(values)))
+def _jump(row: Record, term: str) -> float | None:
+    """Return the largest rise of the discrepancy between two readings; None where it was not measured."""
+    values = [point[term] for point in row["curve"] if term in point]
+    return max([0.0, *(b - a for a, b in pairwise(values))]) if values else None
 
 
 def _tasks(label: str, rows: Sequence[Record], teacher: Mapping[str, Any]) -> str:
@@ -93,11 +93,13 @@ def _cost(rows: Sequence[Record]) -> str:
 
 
 def _spread(values: Sequence[float], digits: int = 3) -> str:
-    """Return the median, and the range where there are several.
+    """Return the median, and the range where there are several; an arm without a term does not measure it.
 
-    >>> _spread([1.0, 3.0, 2.0], 1), _spread([1.0])
-    ('2.0 (1.0-3.0)', '1.000')
+    >>> _spread([1.0, 3.0, 2.0], 1), _spread([1.0]), _spread([])
+    ('2.0 (1.0-3.0)', '1.000', 'not measured')
     """
+    if not values:
+        return "not measured"
     middle = f"{statistics.median(values):.{digits}f}"
     return middle if len(values) == 1 else f"{middle} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
