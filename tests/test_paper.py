@@ -85,6 +85,15 @@ def test_the_report_shows_medians_ranges_and_the_largest_jump(benchmark: Any, tm
     assert (tmp_path / "discrepancy.svg").read_text().startswith("<?xml")
 
 
+def test_an_arm_without_the_discrepancy_among_its_losses_is_told(benchmark: Any, tmp_path: Path) -> None:
+    other = {**record("without kl", 0, 4.0), "question": "terms"}
+    other["held_out"]["student"].pop("kl")
+    for point in other["curve"]:
+        point.pop("kl")
+    text = benchmark("paper_report").report([record("homotopic", 0, 2.0), other], [], "a machine", tmp_path)
+    assert "| without kl | 800 | not measured | 4.000 | 4.000 | not measured | 3 | 1 |" in text
+
+
 def record(arm: str, seed: int, kl: float) -> dict[str, Any]:
     return {
         "setting": {"model": "demo", "target": 800, "steps": 2},
