@@ -102,11 +102,15 @@ def test_nested_configs_and_lists_are_walked():
     fields = {path for move in classes.moves for path in move.fields}
     assert {("text_config", "hidden_size"), ("vision_config", "hidden_size"), ("projection_dim",)} <= fields
     assert ("visual_projection.weight", 0) in class_of(classes, ("text_projection.weight", 0))
-    segformer = transformers.SegformerConfig(
-        hidden_sizes=[8, 16, 24, 32], depths=[1] * 4, num_attention_heads=[1, 2, 3, 4]
+
+
+def test_sizes_in_lists_are_found():
+    two = {"depths": [1, 1], "sr_ratios": [2, 1], "patch_sizes": [7, 3], "strides": [4, 2], "mlp_ratios": [4, 4]}
+    config = transformers.SegformerConfig(
+        num_encoder_blocks=2, hidden_sizes=[8, 16], num_attention_heads=[1, 2], decoder_hidden_size=24, **two
     )
-    moves = size_classes(transformers.SegformerModel, segformer).moves
-    assert ("hidden_sizes", 2) in {path for move in moves for path in move.fields}
+    moves = size_classes(transformers.SegformerModel, config).moves
+    assert ("hidden_sizes", 1) in {path for move in moves for path in move.fields}
 
 
 def test_an_axis_no_field_moves_is_fixed():

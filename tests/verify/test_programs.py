@@ -59,8 +59,8 @@ def search(examples: int, start: int, *, shrink: bool = True) -> None:
     check()
 
 
-def test_twenty_programs() -> None:
-    search(20, 0)
+def test_ten_programs() -> None:
+    search(10, 0)
 
 
 @pytest.mark.slow
