@@ -89,7 +89,6 @@ def command(
     from fxprune.cli.distilling import Job, distill_job
     from fxprune.distillation.checkpoints.order import Order
     from fxprune.distillation.config import DistillConfig, LossWeights, ScheduleConfig
-    from fxprune.distillation.data import default_dataset
 
     config = DistillConfig(
         schedule=ScheduleConfig(
@@ -100,7 +99,7 @@ def command(
     )
     order = Order(
         model=model,
-        dataset=dataset or default_dataset(),
+        dataset=dataset,
         config=config,
         text_column=text_column,
         target_column=target_column,

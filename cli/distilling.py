@@ -23,9 +23,10 @@ from fxprune.cli.timed import say_cuts, say_result, timed_facts
 from fxprune.deploy.output_folder import check_output
 from fxprune.deploy.outputs import LatencySettings, write_outputs
 from fxprune.distillation.checkpoints.keeper import FOLDER, ORDER, Keeping, writing
-from fxprune.distillation.checkpoints.order import Order, whole_path
+from fxprune.distillation.checkpoints.order import Order
 from fxprune.distillation.checkpoints.storage import found_in, step_of
 from fxprune.distillation.columns import check_dataset
+from fxprune.distillation.data import default_dataset
 from fxprune.distillation.device import choose_device
 from fxprune.distillation.objective import find_objective, free_places
 from fxprune.distillation.ranks import Ranks
@@ -66,13 +67,12 @@ class Job:
     @property
     def keeping(self) -> Keeping:
         """How the run is kept."""
-        order = replace(self.order, model=whole_path(self.order.model), dataset=whole_path(self.order.dataset))
         return Keeping(
             folder=self.folder,
-            every=order.checkpoint_every,
-            last=order.keep_checkpoints,
+            every=self.order.checkpoint_every,
+            last=self.order.keep_checkpoints,
             resume=self.resume,
-            order=order.to_data(),
+            order=self.order.from_everywhere().to_data(),
             warn=render.say,
         )
 
@@ -100,10 +100,13 @@ class _Distilling:
     """One job on its way: the model is loaded, the run is not begun."""
 
     def __init__(self, job: Job, signals: Signals, seat: Seat) -> None:
-        self.job, self.order, self.signals, self.seat = job, job.order, signals, seat
-        model, dataset, config = self.order.model, self.order.dataset, self.order.config
+        self.signals, self.seat = signals, seat
+        self.dataset = job.order.dataset or default_dataset()
+        self.order = replace(job.order, dataset=self.dataset)
+        self.job = replace(job, order=self.order)
+        model, config = self.order.model, self.order.config
         device = choose_device(config.device)
-        check_dataset(dataset, self.order.text_column, self.order.target_column)
+        check_dataset(self.dataset, self.order.text_column, self.order.target_column)
         if not job.resume:
             free = partial(_free_of_student, wanted=config.objective)
             planned = foresee(model, config.goal, free, loadable=config.loadable)
@@ -114,9 +117,9 @@ class _Distilling:
         self.tokenizer = load_preprocessor(self.source)
         examples = example_inputs(self.source.model, self.tokenizer)
         self.examples: Mapping[str, Tensor] = with_segments(
-            examples, self.source.model, self.tokenizer, dataset, self.order.text_column
+            examples, self.source.model, self.tokenizer, self.dataset, self.order.text_column
         )
-        self.facts = {**made_by("distill", model, dataset), "settings": asdict(config)}
+        self.facts = {**made_by("distill", model, self.dataset), "settings": asdict(config)}
         self.family = Family(job.folder, self.tokenizer, job.latency, self.facts, int8=self.order.int8)
         self.ranks = Ranks.join(device, config.timeout)
 
@@ -163,7 +166,7 @@ class _Distilling:
         return distill(
             self.source.model,
             self.tokenizer,
-            order.dataset,
+            self.dataset,
             order.config,
             examples=self.examples,
             text_column=order.text_column,

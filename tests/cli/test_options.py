@@ -65,9 +65,7 @@ def test_a_recipe_gives_the_defaults_and_options_go_before_it(tmp_path, monkeypa
     monkeypatch.setattr("fxprune.cli.distilling.distill_job", lambda job: seen.append(job.order.config))
     runner = CliRunner()
     for more in ([], ["--target-params", "3M"], ["--max-steps", "5", "--loss-weight", "kl=0.5"]):
-        result = runner.invoke(
-            main, ["distill", "--model", "demo", "--dataset", "demo", "--recipe", "homobert-tiny", *more]
-        )
+        result = runner.invoke(main, ["distill", "--model", "demo", "--recipe", "homobert-tiny", *more])
         assert result.exit_code == 0, result.output
     assert [config.target_params for config in seen] == [None, "3M", None]
     assert [config.target_ratio for config in seen] == pytest.approx([224 / 768, None, 224 / 768])

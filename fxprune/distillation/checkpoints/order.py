@@ -22,7 +22,7 @@ class Order:
 
     Attributes:
         model: hub name, "demo" or folder; of a folder the whole path.
-        dataset: likewise.
+        dataset: likewise; None: the default one.
         text_column, target_column: of the data set.
         config: settings.
         latency: whether teacher and student are timed at the end.
@@ -34,7 +34,7 @@ class Order:
     """
 
     model: str
-    dataset: str
+    dataset: str | None
     config: DistillConfig
     text_column: str | None = None
     target_column: str | None = None
@@ -48,6 +48,11 @@ class Order:
     def to_data(self) -> dict[str, Any]:
         """Return plain data for JSON."""
         return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+    def from_everywhere(self) -> Order:
+        """Return it with whole paths, so that the run can go on from another folder."""
+        dataset = None if self.dataset is None else whole_path(self.dataset)
+        return replace(self, model=whole_path(self.model), dataset=dataset)
 
     def changed(self, settings: Mapping[str, Any]) -> Order:
         """Return it with other settings, as far as a run may go on with them.
