@@ -3,7 +3,7 @@
     python benchmarks/int8.py --data DATA
 
 Four models: all-MiniLM-L6-v2; a student of it (distilled here for a few minutes, or --student FOLDER); and with random
-weights, whose score says nothing, BERT of width 256 in four full heads (17.4M parameters) and of base width. Each as
+weights, whose score says nothing, BERT of 17.4M, 256 wide in four full heads, and of 65M, as homobert-base. Each as
 float32, dynamic int8 and static int8 calibrated on text. STS-B is Spearman's rank correlation on the validation pairs,
 in ONNX Runtime. Runs alternate; a ratio below 1 is faster than float32, and stands with its range by quartiles. Prints
 Markdown. Text and pairs as for minilm.py.
@@ -60,10 +60,10 @@ class Case:
     scores: Mapping[str, float]
 
 
-def cases(data: Path | None, student: str | None, steps: int, layers: int, folder: Path) -> Iterator[Case]:
+def cases(data: Path | None, student: str | None, steps: int, folder: Path) -> Iterator[Case]:
     """Export each model in every precision."""
     source = load_model(minilm())
-    for name, traced in models(source, data, student, steps, layers):
+    for name, traced in models(source, data, student, steps):
         examples = example_inputs(source.model, source.tokenizer)
         text = calibration_inputs(traced, source.tokenizer, wikipedia(data), BATCHES + 2)
         place = folder / name.replace(" ", "-").replace(",", "")
@@ -83,9 +83,7 @@ def cases(data: Path | None, student: str | None, steps: int, layers: int, folde
         )
 
 
-def models(
-    source: Any, data: Path | None, student: str | None, steps: int, layers: int
-) -> Iterator[tuple[str, Traced]]:
+def models(source: Any, data: Path | None, student: str | None, steps: int) -> Iterator[tuple[str, Traced]]:
     """Return the models, captured; all read the same tokens."""
     examples = example_inputs(source.model, source.tokenizer)
     yield "all-MiniLM-L6-v2", fxprune.capture(source.model, examples)
@@ -94,12 +92,11 @@ def models(
     else:
         config = DistillConfig(target_params="9M", max_steps=steps, batch_size=32, length=32, device="cpu")
         yield "its student", distill(source.model, source.tokenizer, wikipedia(data), config).student
-    small = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
-    random = {"BERT of 17.4M, random": BertConfig(**small)}
-    random |= {f"BERT of base width, {layers} layers, random": BertConfig(num_hidden_layers=layers)}
-    for name, config in random.items():
+    for name, width, heads in (("17.4M", 256, 4), ("65M", 576, 12)):
         torch.manual_seed(0)
-        yield name, fxprune.capture(BertModel(config, add_pooling_layer=False).eval(), examples)
+        config = BertConfig(hidden_size=width, num_attention_heads=heads, intermediate_size=4 * width)
+        model = BertModel(config, add_pooling_layer=False).eval()
+        yield f"BERT of {name}, random", fxprune.capture(model, examples)
 
 
 def spearman(file: Path, tokenizer: Any, data: Path | None) -> float:
@@ -132,7 +129,6 @@ def ratio(row: LatencyRow, found: Comparison) -> str:
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--student", help="Folder of a student of all-MiniLM-L6-v2, instead of distilling one.")
 @click.option("--steps", default=300, show_default=True, help="Of the distillation.")
-@click.option("--layers", default=4, show_default=True, help="Of the random model.")
 @click.option("--seconds", default=6.0, show_default=True, help="For one shape and number of threads.")
 @click.option("--threads", multiple=True, default=(1, 2), show_default=True)
 @click.option("--keep", type=click.Path(path_type=Path), help="Make the files here; those there are timed again.")
@@ -141,7 +137,6 @@ def main(
     data: Path | None,
     student: str | None,
     steps: int,
-    layers: int,
     seconds: float,
     threads: tuple[int, ...],
     keep: Path | None,
@@ -152,7 +147,7 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         made = known(keep)
         if not made:
-            made = list(cases(data, student, steps, layers, keep or Path(temporary)))
+            made = list(cases(data, student, steps, keep or Path(temporary)))
             if keep:
                 (keep / "cases.json").write_text(json.dumps([asdict(case) for case in made], default=str))
         results = []
