@@ -114,7 +114,7 @@ class Family:
             self.failures["latency of all sizes"] = plain_line(error)
         else:
             add_facts(self.folder, {"snapshot_latency": [row.to_data() for row in rows]})
-            self.times = [row for row in rows if row.threads == how.threads[0]]
+            self.times = [row for row in rows if row.threads == rows[0].threads]
 
     def _copy(self, final: Outputs, folder: Path) -> None:
         remove_old(folder)

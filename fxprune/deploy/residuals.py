@@ -27,8 +27,10 @@ def biases_beside_products(graph: GraphProto, products: Container[str]) -> None:
     for place, node in reversed(list(enumerate(graph.node))):
         biases = [name for name in node.input if name in vectors]
         terms = [name for name in node.input if name in made and made[name].name in products]
-        if node.op_type != "Sum" or len(node.input) < 3 or len(biases) != 1 or not terms:
+        if node.op_type != "Sum" or len(set(node.input)) < 3 or len(biases) != 1 or not terms:
             continue
+        if list(node.input).count(terms[0]) > 1:
+            continue  # the bias would be added as often
         biased = f"{node.name}_biased"
         node.input[:] = [biased if name == terms[0] else name for name in node.input if name != biases[0]]
         graph.node.insert(place, helper.make_node("Add", [terms[0], biases[0]], [biased], name=biased))

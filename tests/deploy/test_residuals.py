@@ -65,6 +65,10 @@ def test_a_bias_goes_with_its_product(tmp_path):
     [
         pytest.param(TERMS.replace("b)", "x)").replace("c)", "x)"), {"node_product"}, id="no bias"),
         pytest.param(TERMS.replace("r, b", "b").replace("r, ", ""), {"node_product"}, id="two terms"),
+        pytest.param(TERMS.replace("r, b", "product, b").replace("r, ", ""), {"node_product"}, id="a product twice"),
+        pytest.param(
+            TERMS.replace(", r, b", ", r, product, b").replace("r, product, c", "c"), {"node_product"}, id="and r"
+        ),
         pytest.param(TERMS, set(), id="no product with a weight"),
     ],
 )
