@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Container
     from pathlib import Path
 
     from onnx import GraphProto, NodeProto
@@ -47,9 +47,11 @@ def keep_residuals(path: Path, products: Container[str]) -> None:
         products: names of the products.
     """
     import onnx
+    import onnx_ir as ir
+    import onnx_ir.passes.common as common
 
-    model = onnx.load(path, load_external_data=False)  # the weights beside it stay as they are
-    graph = model.graph
+    read = onnx.load(path, load_external_data=False)  # the weights beside it stay as they are
+    graph = read.graph
     made = {name: node for node in graph.node for name in node.output}
     for node in graph.node:
         if node.name in products or node.op_type in CONVERSIONS:
@@ -58,8 +60,9 @@ def keep_residuals(path: Path, products: Container[str]) -> None:
             source = _before_rounding(made, name)
             if source is not None:
                 node.input[place] = source
-    _drop_unread(graph)
-    onnx.save(model, path)
+    model = ir.from_proto(read)
+    common.RemoveUnusedNodesPass()(model)  # conversions that nothing reads any more
+    onnx.save(ir.to_proto(model), path)
 
 
 def _before_rounding(made: dict[str, NodeProto], name: str) -> str | None:
@@ -68,22 +71,3 @@ def _before_rounding(made: dict[str, NodeProto], name: str) -> str | None:
         return None
     rounded = made.get(back.input[0])
     return rounded.input[0] if rounded is not None and rounded.op_type == "QuantizeLinear" else None
-
-
-def _drop_unread(graph: GraphProto) -> None:
-    """Remove conversions that nothing reads any more."""
-    while True:
-        read = {*_reads(graph), *(value.name for value in graph.output)}
-        unread = [node for node in graph.node if node.op_type in CONVERSIONS and not read.intersection(node.output)]
-        if not unread:
-            return
-        for node in unread:
-            graph.node.remove(node)
-
-
-def _reads(graph: GraphProto) -> Iterator[str]:
-    """Yield what the nodes read, those of branches and loops too."""
-    for node in graph.node:
-        yield from node.input
-        for attribute in node.attribute:
-            yield from _reads(attribute.g)
