@@ -3,6 +3,7 @@
 *dynamic*: activations get their scale while the model runs, from what they are. *static*: from text, before. Weights
 are signed, symmetric and have a scale for each output; activations are unsigned. Products alone are rewritten: norms,
 softmax and activation functions stay in float32, and so does every op that fuses attention without weights of its own.
+GELU is computed by tanh.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Int8Export:
         left: how many with a weight stay in float32.
         bits: of a weight of a product: 7 where sums of two 8-bit products overflow 16 bits on this processor, which
             those without dot products of bytes (VNNI) compute with, and the file is further from float32 for it.
+        gelus: how many GELUs are computed by tanh instead of erf.
         agreement: with the float32 file, on inputs that were not calibrated on.
         calibrator: how a static file found the ranges of its activations; None if dynamic.
         tried: calibrator -> its cosine on the inputs kept back.
@@ -52,6 +54,7 @@ class Int8Export:
     products: int
     left: int
     bits: int
+    gelus: int
     agreement: Agreement
     calibrator: str | None = None
     tried: Mapping[str, float] = field(default_factory=dict)
@@ -66,6 +69,7 @@ class Int8Export:
             "products": self.products,
             "left_in_float32": self.left,
             "bits": self.bits,
+            "gelus_by_tanh": self.gelus,
             "max_error": self.agreement.max_error,
             "cosine": self.agreement.cosine,
             "top1": self.agreement.top1,
@@ -121,6 +125,7 @@ def export_int8(
         left=left,
         agreement=found,
         bits=bits,
+        gelus=ready.gelus,
         calibrator=calibrator,
         tried={name: cosine for name, (_, cosine) in tried.items()},
         failed=quantise.failures,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fxprune.deploy.gelus import by_tanh
 from fxprune.deploy.residuals import biases_beside_products
 from fxprune.errors import DeployError
 
@@ -26,12 +27,14 @@ class Ready:
         products: names of the nodes that multiply with a weight.
         tables: names of the nodes that pick rows of one.
         others: names of the nodes of the same ops that do neither.
+        gelus: how many GELUs are computed by tanh, see `gelus`.
     """
 
     path: Path
     products: tuple[str, ...]
     tables: tuple[str, ...]
     others: tuple[str, ...]
+    gelus: int
 
 
 def prepared(source: Path, path: Path) -> Ready:
@@ -49,8 +52,10 @@ def prepared(source: Path, path: Path) -> Ready:
     _name_nodes(model.graph)
     _unfold_transposes(model.graph)
     _separate(model.graph)
+    _forget_shapes(model.graph)
     products = _products(model)
     biases_beside_products(model.graph, products)
+    gelus = by_tanh(model.graph)
     if not products:
         raise DeployError(
             "the model has no matrix product with a weight, so int8 has nothing to do", remedy="keep the float32 file"
@@ -60,7 +65,7 @@ def prepared(source: Path, path: Path) -> Ready:
     onnx.save(model, path, save_as_external_data=model.ByteSize() > 2 * 10**9, location=f"{path.name}.data")
     same = [node.name for node in model.graph.node if node.op_type in PRODUCTS + TABLES]
     others = tuple(name for name in same if name not in {*products, *tables})
-    return Ready(path=path, products=tuple(products), tables=tuple(tables), others=others)
+    return Ready(path=path, products=tuple(products), tables=tuple(tables), others=others, gelus=gelus)
 
 
 def products_of(path: Path) -> list[str]:
@@ -137,6 +142,13 @@ def _separate(graph: GraphProto) -> None:
                 copy.CopyFrom(weights[name])
                 copy.name = copies[name]
             node.input[1] = copies[name]
+
+
+def _forget_shapes(graph: GraphProto) -> None:
+    """Drop shapes said of weights: a quantiser turns those of Gemm over, and then finds that the shapes differ."""
+    held = {one.name for one in graph.initializer}
+    for value in [value for value in graph.value_info if value.name in held]:
+        graph.value_info.remove(value)
 
 
 def _multiplies(node: NodeProto) -> bool:
