@@ -2,18 +2,18 @@
 
     python benchmarks/int8.py --data DATA
 
-Four models: all-MiniLM-L6-v2; a student of it (distilled here for a few minutes, or --student FOLDER); and with random
-weights, whose score says nothing, BERT of 17.4M, 256 wide in four full heads, and of 65M, as homobert-base. Each as
-float32, dynamic int8 and static int8 calibrated on text. STS-B is Spearman's rank correlation on the validation pairs,
-in ONNX Runtime. Runs alternate; a ratio below 1 is faster than float32, and stands with its range by quartiles. Prints
-Markdown. Text and pairs as for minilm.py.
+all-MiniLM-L6-v2; students of it (of 17M and 9M, distilled here for a few minutes, or each --student FOLDER); and with
+random weights, whose score says nothing, BERT of 17.4M, 256 wide in four full heads, and of 65M, as homobert-base.
+Each as float32, dynamic int8 and static int8 calibrated on text. STS-B is Spearman's rank correlation on the validation
+pairs, in ONNX Runtime. Runs alternate; a ratio below 1 is faster than float32, and stands with its range by quartiles.
+Prints Markdown. Text and pairs as for minilm.py.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,10 +60,10 @@ class Case:
     scores: Mapping[str, float]
 
 
-def cases(data: Path | None, student: str | None, steps: int, folder: Path) -> Iterator[Case]:
+def cases(data: Path | None, students: Sequence[str], steps: int, folder: Path) -> Iterator[Case]:
     """Export each model in every precision."""
     source = load_model(minilm())
-    for name, traced in models(source, data, student, steps):
+    for name, traced in models(source, data, students, steps):
         examples = example_inputs(source.model, source.tokenizer)
         text = calibration_inputs(traced, source.tokenizer, wikipedia(data), BATCHES + 2)
         place = folder / name.replace(" ", "-").replace(",", "")
@@ -83,15 +83,16 @@ def cases(data: Path | None, student: str | None, steps: int, folder: Path) -> I
         )
 
 
-def models(source: Any, data: Path | None, student: str | None, steps: int) -> Iterator[tuple[str, Traced]]:
+def models(source: Any, data: Path | None, students: Sequence[str], steps: int) -> Iterator[tuple[str, Traced]]:
     """Return the models, captured; all read the same tokens."""
     examples = example_inputs(source.model, source.tokenizer)
     yield "all-MiniLM-L6-v2", fxprune.capture(source.model, examples)
-    if student:
-        yield "its student", open_graph(student).traced
-    else:
-        config = DistillConfig(target_params="9M", max_steps=steps, batch_size=32, length=32, device="cpu")
-        yield "its student", distill(source.model, source.tokenizer, wikipedia(data), config).student
+    for student in students:
+        traced = open_graph(student).traced
+        yield f"its student of {traced.num_parameters() / 1e6:.1f}M", traced
+    for target in () if students else ("17M", "9M"):
+        config = DistillConfig(target_params=target, max_steps=steps, batch_size=32, length=32, device="cpu")
+        yield f"its student of {target}", distill(source.model, source.tokenizer, wikipedia(data), config).student
     for name, width, heads in (("17.4M", 256, 4), ("65M", 576, 12)):
         torch.manual_seed(0)
         config = BertConfig(hidden_size=width, num_attention_heads=heads, intermediate_size=4 * width)
@@ -127,7 +128,7 @@ def ratio(row: LatencyRow, found: Comparison) -> str:
 
 @click.command(help=__doc__)
 @click.option("--data", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--student", help="Folder of a student of all-MiniLM-L6-v2, instead of distilling one.")
+@click.option("--student", "students", multiple=True, help="Folder of a student of all-MiniLM-L6-v2.  [default: two]")
 @click.option("--steps", default=300, show_default=True, help="Of the distillation.")
 @click.option("--seconds", default=6.0, show_default=True, help="For one shape and number of threads.")
 @click.option("--threads", multiple=True, default=(1, 2), show_default=True)
@@ -135,7 +136,7 @@ def ratio(row: LatencyRow, found: Comparison) -> str:
 @click.option("--json", "as_json", is_flag=True)
 def main(
     data: Path | None,
-    student: str | None,
+    students: tuple[str, ...],
     steps: int,
     seconds: float,
     threads: tuple[int, ...],
@@ -147,7 +148,7 @@ def main(
     with tempfile.TemporaryDirectory() as temporary:
         made = known(keep)
         if not made:
-            made = list(cases(data, student, steps, keep or Path(temporary)))
+            made = list(cases(data, students, steps, keep or Path(temporary)))
             if keep:
                 (keep / "cases.json").write_text(json.dumps([asdict(case) for case in made], default=str))
         results = []
