@@ -96,6 +96,31 @@ def test_a_calibrator_that_does_not_work_is_named(dense, tmp_path, monkeypatch):
     assert done.to_data()["failed"] == {"Entropy": "inhomogeneous shape"}
 
 
+class Classifier(nn.Module):
+    """A product on the first token alone: of two axes, so the file holds it as a Gemm, and not square."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(90, 32)
+        self.inner = nn.Linear(32, 32)
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, input_ids):
+        return {"logits": self.head(torch.tanh(self.inner(self.table(input_ids)))[:, 0])}
+
+
+@pytest.mark.captures
+@pytest.mark.parametrize("texts", [0, 4])
+def test_a_head_for_classes_is_quantised(tmp_path, texts):
+    torch.manual_seed(0)
+    examples = {"input_ids": torch.randint(0, 90, (5, 13))}
+    dense = export_onnx(Classifier().eval(), examples, tmp_path / "dense.onnx").path
+    assert "Gemm" in read_facts(dense).ops
+    done = export_int8(dense, tmp_path / "int8.onnx", [examples], calibration=[examples] * texts)
+    assert (done.products, done.left) == (2, 0)
+    assert done.agreement.cosine > 0.99
+
+
 def test_a_tied_table_gets_a_copy_for_each_use(dense, tmp_path):
     path, _ = dense
     ready = prepared(path, tmp_path / "ready.onnx")
