@@ -1,13 +1,15 @@
-"""Greedy tokens per second: ONNX Runtime with a key-value cache, without one, and PyTorch's `generate`.
+"""Greedy tokens per second: ONNX Runtime with a key-value cache, in float32 and int8, without one, and PyTorch's.
 
 A randomly initialised GPT-2 of the usual sizes and one of half its widths, as a cut by heads leaves behind.
-Every way must give the same tokens, which is checked before time is taken. Exports are kept in --folder and used again.
+Every float32 way must give the same tokens, which is checked before time is taken; of int8 the share of equal likeliest
+tokens is told. Exports are kept in --folder and used again.
 
     python benchmarks/generation.py --folder exports --threads 2
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,9 @@ import torch
 from common import Case, Machine, Spread, alternate
 
 from fxprune.deploy.generation.generator import OnnxGenerator
+from fxprune.deploy.generation.quantising import quantise
 from fxprune.deploy.generation.settings import SETTINGS
+from fxprune.deploy.generation.stage import generation_facts
 from fxprune.deploy.generation.writing import export_generation
 from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.ort import open_session
@@ -27,6 +31,7 @@ from fxprune.examples import example_inputs
 
 WIDTHS = {"dense": (768, 12), "narrowed": (384, 6)}  # hidden, heads
 WORDS = 50_257
+FACTS, INT8 = "facts.json", "ONNX Runtime, cache, int8"
 Way = Callable[[], list[int]]
 
 
@@ -54,13 +59,14 @@ def exported(model: Any, folder: Path) -> Path:
     """Write both ONNX files, unless they are there."""
     if not (folder / "onnx" / SETTINGS).is_file():
         export_onnx(model, example_inputs(model), folder / "model.onnx")
-        export_generation(model, folder / "onnx")
+        written = quantise(export_generation(model, folder / "onnx"), folder / "onnx")
+        (folder / FACTS).write_text(json.dumps(generation_facts(written)))
     return folder
 
 
 def ways(model: Any, folder: Path, task: Task) -> dict[str, Way]:
     """Return how the text can be written."""
-    generator = OnnxGenerator(folder, task.threads)
+    generator, small = (OnnxGenerator(folder, task.threads, int8=int8) for int8 in (False, True))
     whole = open_session(folder / "model.onnx", task.threads)
     ids = torch.tensor([task.prompt])
 
@@ -80,6 +86,7 @@ def ways(model: Any, folder: Path, task: Task) -> dict[str, Way]:
 
     return {
         "ONNX Runtime, cache": lambda: generator.generate([task.prompt], task.count)[0],
+        INT8: lambda: small.generate([task.prompt], task.count)[0],
         "ONNX Runtime, no cache": without_cache,
         "PyTorch generate, cache": torch_generate,
     }
@@ -105,7 +112,9 @@ def main(folder: Path, layers: int, prompt: int, new_tokens: int, threads: int, 
         if export_only:
             continue
         found = ways(model, place, task)
-        texts = {way: write() for way, write in found.items()}
+        texts = {way: write() for way, write in found.items() if way != INT8}
+        same = json.loads((place / FACTS).read_text())["int8_agreement"]["top1"]
+        click.echo(f"{name}: {same:.1%} of the likeliest tokens are the same in int8", err=True)
         if len({tuple(text) for text in texts.values()}) > 1:
             raise SystemExit(f"{name}: the ways write different texts: {texts}")
         label = f"{name}: width {hidden}, {sum(p.numel() for p in model.parameters()) / 1e6:.0f}M"

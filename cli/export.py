@@ -52,9 +52,9 @@ def command(
     fxprune export --model gpt2 --with-past --output gpt2-onnx
     """
     if with_past:
-        if int8 or fp16:
-            raise UsageError("--with-past writes float32", remedy="leave out --int8 and --fp16")
-        _generating(model, output, overwrite, as_json)
+        if int8 == "static" or fp16:
+            raise UsageError("--with-past writes float32, or dynamic int8", remedy="leave out --fp16 and static")
+        _generating(model, output, overwrite, as_json, int8=int8 is not None)
         return
     import json
 
@@ -82,11 +82,12 @@ def command(
         render.tell(line)
 
 
-def _generating(model: str, folder: Path, overwrite: bool, as_json: bool) -> None:
+def _generating(model: str, folder: Path, overwrite: bool, as_json: bool, *, int8: bool) -> None:
     """Write graphs with a key-value cache."""
     import json
 
     from fxprune.cli import render
+    from fxprune.cli.precision import int8_line, int8_steps_line
     from fxprune.deploy.generation.stage import export_folder, generation_facts
     from fxprune.deploy.output_folder import check_output
 
@@ -94,12 +95,17 @@ def _generating(model: str, folder: Path, overwrite: bool, as_json: bool) -> Non
         raise UsageError("--with-past writes several files", remedy="give --output a folder")
     check_output(folder, overwrite, source=model)
     render.say(f"exporting {model} with a cache")
-    done = export_folder(model, folder)
+    done = export_folder(model, folder, int8=int8)
     if as_json:
         click.echo(json.dumps({"output": str(folder), **generation_facts(done)}))
         return
     for graph in done.graphs.values():
-        render.tell(f"{graph.path}  opset {graph.opset} ({graph.rung}), largest error {graph.max_error:.1e}")
+        where = "before int8: " if int8 else f"{graph.path}  "
+        render.tell(f"{where}opset {graph.opset} ({graph.rung}), largest error {graph.max_error:.1e}")
+    for export in done.int8.values():
+        render.tell(int8_line(export))
+    if done.int8_agreement is not None:
+        render.tell(int8_steps_line(done.int8_agreement))
     render.tell(f'try it: fxprune generate {folder} --prompt "..."')
 
 

@@ -15,9 +15,12 @@ from fxprune.cli.errors import handled
 @click.option("--prompt", "prompts", multiple=True, required=True, help="Text to continue; may be repeated.")
 @click.option("--max-new-tokens", type=opt.AT_LEAST_1, default=50, show_default=True, help="Of each text.")
 @click.option("--threads", type=opt.AT_LEAST_0, default=0, help="CPU threads.  [default: all cores]")
+@click.option("--int8", is_flag=True, help="Use the int8 files.  [default: float32 where there are such]")
 @opt.as_json
 @handled
-def command(folder: Path, prompts: tuple[str, ...], max_new_tokens: int, threads: int, as_json: bool) -> None:
+def command(
+    folder: Path, prompts: tuple[str, ...], max_new_tokens: int, threads: int, int8: bool, as_json: bool
+) -> None:
     """Continue each prompt, greedily, with the ONNX files in FOLDER; an encoder-decoder reads it as its source.
 
     fxprune generate out/ --prompt "Once upon a time"
@@ -28,7 +31,7 @@ def command(folder: Path, prompts: tuple[str, ...], max_new_tokens: int, threads
     from fxprune.cli import render
     from fxprune.deploy.generation.texts import write_texts
 
-    answer = write_texts(folder, prompts, max_new_tokens=max_new_tokens, threads=threads)
+    answer = write_texts(folder, prompts, max_new_tokens=max_new_tokens, threads=threads, int8=int8 or None)
     if answer.unused:
         render.say(f"greedy: the model's own settings are not used: {', '.join(answer.unused)}")
     if as_json:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from fxprune.cli.graphs import Opened
+from fxprune.deploy.agreement import Agreement
 from fxprune.deploy.fp16 import TOLERANCE, across, export_fp16
 from fxprune.deploy.grids import comparison_inputs
-from fxprune.deploy.int8 import STATIC, export_int8
+from fxprune.deploy.int8 import STATIC, Int8Export, export_int8
 from fxprune.deploy.onnx import export_onnx
-from fxprune.deploy.outputs import onnx_facts
+from fxprune.deploy.onnx_facts import export_facts
 from fxprune.distillation.calibration import calibration_inputs
 from fxprune.errors import UsageError
 
@@ -25,7 +26,7 @@ Written = tuple[Path, dict[str, Any], str]  # the file, facts about it, and a li
 def export_plain(opened: Opened, output: Path, provider: str) -> Written:
     """Export to float32, checked against PyTorch on the processor; another provider is compared with that."""
     done = export_onnx(opened.traced, opened.examples, output)
-    facts: dict[str, Any] = onnx_facts(done)
+    facts: dict[str, Any] = export_facts(done)
     line = f"{done.path}  opset {done.opset} ({done.rung}), largest error {done.max_error:.1e}"
     fused = ", ".join(f"{number} {name}" for name, number in done.fused.items()) or "none"
     line += f"\nONNX Runtime runs {done.nodes} operators; fused among them: {fused}"
@@ -46,16 +47,25 @@ def export_int8_of(
         say("quantising")
         examples = comparison_inputs(opened.examples, opened.traced)
         done = export_int8(dense.path, output, examples, calibration=calibration, tables=tables)
+    facts = {"opset": dense.opset, "rung": dense.rung, "float32_max_error": dense.max_error, **done.to_data()}
+    return done.path, facts, int8_line(done)
+
+
+def int8_line(done: Int8Export) -> str:
+    """Say what an int8 file is."""
     found = done.agreement
     how = f", ranges by {done.calibrator}" if done.calibrator else ""
-    line = (
+    return (
         f"{done.path}  int8 {done.mode}{how}, {done.bits}-bit weights, "
         f"{done.products} products of {done.products + done.left}, "
         f"{done.bytes_before / 1e6:.1f} -> {done.bytes / 1e6:.1f} MB, cosine {found.cosine:.5f}, "
         f"largest error {found.max_error:.1e}{_top1(found.top1)}"
     )
-    facts = {"opset": dense.opset, "rung": dense.rung, "float32_max_error": dense.max_error, **done.to_data()}
-    return done.path, facts, line
+
+
+def int8_steps_line(found: Agreement) -> str:
+    """Say how far int8 graphs, step by step, are from the model without a cache."""
+    return f"step by step, cosine {found.cosine:.5f}, largest error {found.max_error:.1e}{_top1(found.top1)}"
 
 
 def export_fp16_of(opened: Opened, output: Path, provider: str) -> Written:

@@ -13,7 +13,8 @@ from fxprune.cli.errors import CHECK_FAILED
 from fxprune.deploy.generation.stage import generation_facts
 from fxprune.deploy.latency import LatencyRow
 from fxprune.deploy.latency_text import to_table
-from fxprune.deploy.outputs import Outputs, onnx_facts
+from fxprune.deploy.onnx_facts import export_facts
+from fxprune.deploy.outputs import Outputs
 from fxprune.wording import megabytes, short
 
 Row = tuple[str, str, str, str]  # quantity, teacher, student, ratio
@@ -46,7 +47,7 @@ def written(outputs: Outputs) -> dict[str, Any]:
         "output": str(outputs.folder),
         "files": [str(path) for path in outputs.files],
         "failures": dict(outputs.failures),
-        "onnx": onnx and onnx_facts(onnx),
+        "onnx": onnx and export_facts(onnx),
         "lost_fusions": list(outputs.lost_fusions),
         "generation": made and generation_facts(made),
         "hugging_face": hf and {"model_class": hf.model_class, "max_error": hf.max_error, "proved": hf.proved},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fxprune.deploy.external_data import check_external_data
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onnx import GraphProto, NodeProto
+
+    from fxprune.deploy.onnx import OnnxExport
 
 _KEEPS_VALUES = ("Cast", "Identity", "Reshape", "Unsqueeze", "Squeeze", "Flatten")
 
@@ -46,6 +48,17 @@ def read_facts(path: Path) -> OnnxFacts:
         ops=dict(Counter(node.op_type for node in model.graph.node).most_common()),
         rows=_rows(model.graph),
     )
+
+
+def export_facts(export: OnnxExport) -> dict[str, Any]:
+    """Return what there is to say of a file that was just exported, as plain data."""
+    return {
+        "opset": export.opset,
+        "rung": export.rung,
+        "max_error": export.max_error,
+        "nodes": export.nodes,
+        "fused": dict(export.fused),
+    }
 
 
 def _rows(graph: GraphProto) -> dict[str, int]:

@@ -14,6 +14,7 @@ from fxprune.deploy.description import describe
 from fxprune.deploy.generation.caches import remembers
 from fxprune.deploy.grids import comparison_inputs, within
 from fxprune.deploy.manifest import remove_old, write_manifest
+from fxprune.deploy.onnx_facts import export_facts
 from fxprune.errors import FxpruneError
 from fxprune.traced import Traced
 from fxprune.workload import Workload
@@ -115,6 +116,8 @@ def write_outputs(
         writer.stage("ONNX with a cache", writer.generating)
     if int8 and writer.onnx is not None:
         writer.stage("int8", writer.int8_file)
+    if int8 and writer.generation is not None:
+        writer.stage("int8 with a cache", writer.generating_int8)
     if latency is not None and writer.onnx is not None:
         writer.stage("latency", lambda: writer.timed(teacher, latency))
     writer.stage("report", writer.report)
@@ -157,7 +160,7 @@ class _Writer:
         self.onnx = export_onnx(self.slim, origin_of(self.slim).example_kwargs, self.folder / ONNX)
         self.onnx_bytes["student"] = _size(self.onnx)
         self.facts["onnx_bytes"] = self.onnx_bytes
-        self.facts["onnx"] = onnx_facts(self.onnx)
+        self.facts["onnx"] = export_facts(self.onnx)
         return self.onnx.files
 
     def generating(self) -> Iterable[Path]:
@@ -166,6 +169,15 @@ class _Writer:
         self.generation, reason = write_generation(self.hf, self.folder)
         self.facts["generation"] = generation_facts(self.generation, reason)
         return self.generation.files if self.generation else ()
+
+    def generating_int8(self) -> Iterable[Path]:
+        from fxprune.deploy.generation.quantising import quantise
+        from fxprune.deploy.generation.stage import PLACE, generation_facts
+
+        assert self.generation is not None
+        self.generation = quantise(self.generation, self.folder / PLACE)
+        self.facts["generation"] = generation_facts(self.generation)
+        return [file for export in self.generation.int8.values() for file in export.files]
 
     def int8_file(self) -> Iterable[Path]:
         from fxprune.deploy.int8 import export_int8
@@ -216,7 +228,7 @@ class _Writer:
         from fxprune.deploy.fusions import lost_fusions
 
         assert self.onnx is not None
-        self.facts["onnx_teacher"] = onnx_facts(dense)
+        self.facts["onnx_teacher"] = export_facts(dense)
         self.facts["lost_fusions"] = self.lost_fusions = lost_fusions(dense.fused, self.onnx.fused)
 
     def outputs(self) -> Outputs:
@@ -232,17 +244,6 @@ class _Writer:
             failures=self.failures,
             left=self.left,
         )
-
-
-def onnx_facts(export: OnnxExport) -> dict[str, Any]:
-    """Return what there is to know of an ONNX file, as plain data."""
-    return {
-        "opset": export.opset,
-        "rung": export.rung,
-        "max_error": export.max_error,
-        "nodes": export.nodes,
-        "fused": dict(export.fused),
-    }
 
 
 def _size(export: OnnxExport) -> int:

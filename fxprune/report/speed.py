@@ -102,6 +102,8 @@ def _written(found: Mapping[str, Any]) -> str:
     told = [f"Writes with a key-value cache: {names}"]
     told += [] if worst is None else [f"largest error against PyTorch over all steps {error(worst)}"]
     told += [f"a window of {count(window)} tokens"] if window else []
+    if (same := number(mapping(found.get("int8_agreement")).get("top1"))) is not None:
+        told.append(f"in int8 too, where {same:.1%} of the likeliest tokens are the same")
     return ", ".join(told) + "."
 
 

@@ -54,6 +54,28 @@ def test_generate_continues_prompts_as_the_library_does(run, words, decoder):
     assert "tokens/s" in plain.stderr
 
 
+def test_int8_files_alone(run, decoder, here):
+    model, _, _ = decoder
+    told = json.loads(run("export", model, "--with-past", "--int8", "--output", "small", "--json").stdout)
+    assert told["files"] == ["generation.json", "decoder_with_past.int8.onnx"]
+    assert told["int8_agreement"]["cosine"] > 0.99
+    assert {file.name for file in Path("small", "onnx").iterdir()} == set(told["files"])
+    for options in ((), ("--int8",)):
+        assert run("generate", "small", "--prompt", "w1 w2", "--max-new-tokens", 3, *options).exit_code == 0
+    said = run("export", model, "--with-past", "--int8", "--output", "again").stdout
+    assert "7-bit weights" in said or "8-bit weights" in said
+    assert "step by step, cosine 0.99" in said
+
+
+def test_other_precisions_with_a_cache_are_refused(run, decoder):
+    for options in (("--fp16",), ("--int8", "static", "--dataset", "demo")):
+        result = run("export", decoder[0], "--with-past", "--output", "x", *options)
+        assert result.exit_code == 2
+        assert "--with-past writes float32, or dynamic int8" in result.stderr
+    result = run("generate", decoder[1], "--prompt", "w1", "--int8")
+    assert "holds no int8 ONNX files" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

@@ -12,6 +12,7 @@ from torch.export import Dim
 
 import fxprune
 from fxprune.deploy import hf, onnx
+from fxprune.deploy.generation import quantising
 from fxprune.deploy.manifest import read_manifest, remove_old, write_manifest
 from fxprune.deploy.output_folder import begin_outputs, check_output
 from fxprune.deploy.outputs import LatencySettings, within, write_outputs
@@ -49,6 +50,30 @@ def test_every_form_is_written_and_listed(written):
     assert (listed["seed"], listed["failures"]) == (7, {})
     assert stages[0] == "plan"
     assert "latency" in stages
+
+
+@pytest.mark.captures
+def test_a_decoder_has_int8_with_and_without_a_cache(tmp_path, monkeypatch):
+    from generating import build
+    from zoo import LIBRARY
+
+    slim = fxprune.prune(build("llama"), LIBRARY["llama"].inputs(5, 13), ratio=0.5)
+    graphs = {f"onnx/{name}.onnx" for name in ("model", "model.int8", "decoder_with_past", "decoder_with_past.int8")}
+    outputs = write_outputs(slim, tmp_path / "out", int8=True)
+    assert not outputs.failures
+    assert graphs < set(files(outputs.folder))
+    assert graphs < set(read_manifest(outputs.folder)["files"])
+    assert outputs.generation.int8_agreement.top1 > 0.8
+    assert "in int8 too" in (outputs.folder / "report.html").read_text()
+
+    def refuse(*_):
+        raise DeployError("no graph can be quantised")
+
+    monkeypatch.setattr(quantising, "quantise", refuse)
+    outputs = write_outputs(slim, tmp_path / "out", int8=True)
+    assert set(outputs.failures) == {"int8 with a cache"}
+    assert graphs - set(files(outputs.folder)) == {"onnx/decoder_with_past.int8.onnx"}
+    assert outputs.generation.max_error <= 1e-4
 
 
 def test_the_forms_are_the_same_model(written):

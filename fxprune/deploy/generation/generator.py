@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fxprune.deploy.generation.settings import DECODER, ENCODER, SETTINGS, WITH_PAST, Settings
+from fxprune.deploy.generation.settings import DECODER, ENCODER, SETTINGS, WITH_PAST, Settings, int8_name
 from fxprune.deploy.generation.stepping import Stepper, remembered, run_values
 from fxprune.deploy.ort import read_session
 from fxprune.errors import SourceError, UsageError
@@ -24,16 +24,16 @@ class OnnxGenerator:
     Args:
         folder: of a run or of ``fxprune export --with-past``; the files lie in it or in its `onnx` folder.
         threads: of ONNX Runtime, 0 = as many as cores.
+        int8: which of them; None: float32 where there are such, else int8.
     Raises:
         SourceError: there are no such files, or they cannot be read.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], threads: int = 0) -> None:
-        place = _place(Path(folder))
-        self.settings = Settings.load(place / SETTINGS)
-        pair = (place / ENCODER).is_file()
-        self.encoder = read_session(place / ENCODER, threads) if pair else None
-        self.stepper = Stepper(read_session(place / (DECODER if pair else WITH_PAST), threads))
+    def __init__(self, folder: str | os.PathLike[str], threads: int = 0, *, int8: bool | None = None) -> None:
+        *before, last = _graphs(Path(folder), int8)
+        self.settings = Settings.load(last.parent / SETTINGS)
+        self.encoder = read_session(before[0], threads) if before else None
+        self.stepper = Stepper(read_session(last, threads))
 
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int = 50) -> list[list[int]]:
         """Return the new tokens of each prompt, each the likeliest; a token that ends the text is the last of them.
@@ -121,13 +121,20 @@ def _ended(tokens: list[int], ends: Sequence[int]) -> list[int]:
     return tokens
 
 
-def _place(folder: Path) -> Path:
-    """Return where the files lie."""
+def _graphs(folder: Path, int8: bool | None) -> list[Path]:
+    """Return the decoder, or encoder and decoder."""
     for place in (folder / "onnx", folder):
-        if (place / SETTINGS).is_file() and ((place / WITH_PAST).is_file() or (place / DECODER).is_file()):
-            return place
+        for quantised in (False, True) if int8 is None else (int8,):
+            for names in ([WITH_PAST], [ENCODER, DECODER]):
+                files = [place / (int8_name(name) if quantised else name) for name in names]
+                if (place / SETTINGS).is_file() and all(file.is_file() for file in files):
+                    return files
+    kind, flag = ("int8 ", " --int8") if int8 else ("", "")
+    wanted = [int8_name(name) if int8 else name for name in (WITH_PAST, ENCODER, DECODER)]
     raise SourceError(
-        f"folder '{folder}' holds no ONNX files that generate" if folder.is_dir() else f"there is no folder '{folder}'",
-        cause=f"there is no {WITH_PAST}, nor {ENCODER} with {DECODER}" if folder.is_dir() else None,
-        remedy="make them: `fxprune export --model MODEL --with-past --output FOLDER`",
+        f"folder '{folder}' holds no {kind}ONNX files that generate"
+        if folder.is_dir()
+        else f"there is no folder '{folder}'",
+        cause="there is no {}, nor {} with {}".format(*wanted) if folder.is_dir() else None,
+        remedy=f"make them: `fxprune export --model MODEL --with-past{flag} --output FOLDER`",
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from fxprune.deploy.parity import worst_error
 from fxprune.quiet import quiet
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, OrtValue
+
+    Step: TypeAlias = tuple[Mapping[str, np.ndarray | OrtValue], np.ndarray]
 
 _STEPS = 4  # single tokens after the first piece
 
@@ -29,6 +31,11 @@ class Trial:
     pieces: tuple[int, ...]  # add up to the length
     want: np.ndarray  # (batch, length, words)
     source: np.ndarray | None = None  # (batch, source) of an encoder-decoder
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Return (batch, length) where tokens are no padding."""
+        return self.mask.astype(bool) if self.source is None else np.ones(self.ids.shape, bool)
 
 
 def trials(model: Any, ids: torch.Tensor, length: int) -> list[Trial]:
@@ -45,20 +52,31 @@ def trials(model: Any, ids: torch.Tensor, length: int) -> list[Trial]:
 
 def stepwise_error(session: InferenceSession, trial: Trial, encoder: InferenceSession | None = None) -> float:
     """Run `trial` piece by piece and return the largest error of a logit, relative to the largest logit."""
+    got = np.concatenate([logits for _, logits in walked(session, trial, encoder)], axis=1)
+    shown = trial.shown
+    return worst_error({"logits": torch.from_numpy(got[shown])}, {"logits": torch.from_numpy(trial.want[shown])})
+
+
+def walked(session: InferenceSession, trial: Trial, encoder: InferenceSession | None = None) -> Iterator[Step]:
+    """Run `trial` piece by piece; return what the session is fed for each, and the logits it makes of it."""
     stepper = Stepper(session)
     past = stepper.nothing(len(trial.ids))
     if encoder is not None:
-        past |= remembered(run_values(encoder, {"input_ids": trial.source, "attention_mask": trial.mask}))
-    start, found = 0, []
+        past |= remembered(run_values(encoder, source_of(trial)))
+    start = 0
     for piece in trial.pieces:
         end = start + piece
-        mask = trial.mask if encoder is not None else trial.mask[:, :end]
-        logits, past = stepper.step(np.ascontiguousarray(trial.ids[:, start:end]), np.ascontiguousarray(mask), past)
-        found.append(logits)
+        mask = np.ascontiguousarray(trial.mask if encoder is not None else trial.mask[:, :end])
+        ids = np.ascontiguousarray(trial.ids[:, start:end])
+        fed = stepper.feeds(ids, mask, past)
+        logits, past = stepper.step(ids, mask, past)
+        yield fed, logits
         start = end
-    got = np.concatenate(found, axis=1)
-    shown = np.ones(trial.ids.shape, bool) if encoder is not None else trial.mask.astype(bool)
-    return worst_error({"logits": torch.from_numpy(got[shown])}, {"logits": torch.from_numpy(trial.want[shown])})
+
+
+def source_of(trial: Trial) -> dict[str, Any]:
+    """Return what an encoder is fed."""
+    return {"input_ids": trial.source, "attention_mask": trial.mask}
 
 
 def left_mask(batch: int, length: int, step: int) -> np.ndarray:

@@ -25,6 +25,15 @@ _UNUSED = (
 )
 
 
+def int8_name(name: str) -> str:
+    """Return the name of the int8 version of a graph.
+
+    >>> int8_name("encoder.onnx")
+    'encoder.int8.onnx'
+    """
+    return f"{name.removesuffix('.onnx')}.int8.onnx"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """Facts for a greedy loop.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fxprune.deploy.generation.caches import NoCacheError, check_remembers
+from fxprune.deploy.generation.quantising import quantise
+from fxprune.deploy.generation.settings import SETTINGS
 from fxprune.deploy.generation.writing import GenerationExport, export_generation
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
@@ -39,12 +44,13 @@ def write_generation(hf: HfExport | None, folder: Path) -> tuple[GenerationExpor
         return None, str(error)
 
 
-def export_folder(name: str, folder: Path) -> GenerationExport:
+def export_folder(name: str, folder: Path, *, int8: bool = False) -> GenerationExport:
     """Write any model, by its name, so that `folder` generates: graphs, settings and tokenizer.
 
     Args:
         name: "demo", a Hugging Face folder, or a name on the hub.
         folder: made if missing.
+        int8: write the graphs in int8 and not in float32.
     Raises:
         SourceError: there is no such model.
         UsageError: it does not generate with a cache.
@@ -52,21 +58,36 @@ def export_folder(name: str, folder: Path) -> GenerationExport:
     """
     source = load_model(name)
     check_remembers(source.model, name)
-    written = export_generation(source.model, folder / PLACE)
+    written = (_only_int8 if int8 else export_generation)(source.model, folder / PLACE)
     if source.tokenizer is not None:
         with quiet():
             source.tokenizer.save_pretrained(folder)
     return written
 
 
+def _only_int8(model: Any, folder: Path) -> GenerationExport:
+    """Prove the float32 graphs in a folder for the time being, and keep their int8 versions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".float32-") as temporary:
+        dense = export_generation(model, Path(temporary))
+        written = quantise(dense, folder)
+        settings = folder / SETTINGS
+        os.replace(Path(temporary) / SETTINGS, settings)
+    return replace(written, files=(settings, *(file for export in written.int8.values() for file in export.files)))
+
+
 def generation_facts(written: GenerationExport | None, reason: str | None = None) -> dict[str, Any]:
     """Return what was written, or why it was not, for JSON."""
     if written is None:
         return {"not_written": reason}
-    return {
+    facts = {
         "files": [file.name for file in written.files],
         "max_error": written.max_error,
         "layers": written.layers,
         "window": written.window,
         "rungs": {name: graph.rung for name, graph in written.graphs.items()},
     }
+    if written.int8_agreement is not None:
+        facts["int8"] = {name: export.to_data() for name, export in written.int8.items()}
+        facts["int8_agreement"] = asdict(written.int8_agreement)
+    return facts

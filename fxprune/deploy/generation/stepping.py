@@ -69,15 +69,19 @@ class Stepper:
         Returns:
             Logits (batch, length, words), and the past of the next step.
         """
-        feeds = {
+        made = run_values(self.session, self.feeds(ids, mask, past))
+        return made["logits"].numpy(), {**past, **remembered(made)}
+
+    def feeds(self, ids: np.ndarray, mask: np.ndarray, past: Memory) -> dict[str, np.ndarray | OrtValue]:
+        """Return what the file takes in such a step."""
+        found = {
             "input_ids": ids,
             "attention_mask": mask,
             "encoder_attention_mask": mask,
             "position_ids": positions(mask)[:, -ids.shape[1] :],
             **past,
         }
-        made = run_values(self.session, feeds)
-        return made["logits"].numpy(), {**past, **remembered(made)}
+        return {name: found[name] for name in self.inputs}
 
 
 def positions(mask: np.ndarray) -> np.ndarray:

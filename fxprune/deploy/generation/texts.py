@@ -42,7 +42,9 @@ class Answer:
         return sum(len(text.tokens) for text in self.texts) / self.seconds
 
 
-def write_texts(folder: Path, prompts: Sequence[str], *, max_new_tokens: int = 50, threads: int = 0) -> Answer:
+def write_texts(
+    folder: Path, prompts: Sequence[str], *, max_new_tokens: int = 50, threads: int = 0, int8: bool | None = None
+) -> Answer:
     """Write a text for each prompt, greedily, in ONNX Runtime.
 
     Args:
@@ -50,11 +52,12 @@ def write_texts(folder: Path, prompts: Sequence[str], *, max_new_tokens: int = 5
         prompts: texts to continue, or sources.
         max_new_tokens: where a text stops that does not end by itself.
         threads: 0 = as many as cores.
+        int8: see `OnnxGenerator`.
     Raises:
         SourceError: there are no such files, or no tokenizer.
         UsageError: a prompt is empty or too long.
     """
-    generator = OnnxGenerator(folder, threads)
+    generator = OnnxGenerator(folder, threads, int8=int8)
     tokenizer = folder_tokenizer(folder)
     ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
     start = time.perf_counter()

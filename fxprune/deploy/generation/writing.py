@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from fxprune.atomic import move_files
 from fxprune.deploy.generation.caches import ONLY_WITHOUT, NoCacheError, empty_past, takes
 from fxprune.deploy.generation.capturing import CapturedStep, capture_step
-from fxprune.deploy.generation.proof import left_mask, stepwise_error, trials
+from fxprune.deploy.generation.proof import Trial, left_mask, stepwise_error, trials
 from fxprune.deploy.generation.settings import DECODER, ENCODER, SETTINGS, WITH_PAST, settings_of
 from fxprune.deploy.generation.stepping import positions
 from fxprune.deploy.generation.steps import CrossStep, DecoderStep, EncoderStep
@@ -25,6 +25,9 @@ from fxprune.examples import example_inputs
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
+
+    from fxprune.deploy.agreement import Agreement
+    from fxprune.deploy.int8 import Int8Export
 
 
 _PROVED = 24  # length of the longest text of the proof, where no window asks for more
@@ -41,6 +44,9 @@ class GenerationExport:
         max_error: of a logit, relative to the largest one.
         layers: that have a cache.
         window: how far the model looks back, if that is limited; the cache holds all positions nevertheless.
+        trials: the texts it was proved on, and what the model says of them.
+        int8: file name -> int8 version of a graph, see `quantise`.
+        int8_agreement: of their logits, step by step, with the model without a cache.
     """
 
     files: tuple[Path, ...]
@@ -48,6 +54,9 @@ class GenerationExport:
     max_error: float
     layers: int
     window: int | None
+    trials: tuple[Trial, ...] = field(repr=False)
+    int8: Mapping[str, Int8Export] = field(default_factory=dict)
+    int8_agreement: Agreement | None = None
 
 
 def export_generation(model: Any, folder: Path, *, tolerance: float = 1e-4) -> GenerationExport:
@@ -76,7 +85,12 @@ def export_generation(model: Any, folder: Path, *, tolerance: float = 1e-4) -> G
     moved = {graph.path.name: _moved(graph, folder) for graph in graphs}
     error = max(graph.max_error for graph in graphs)
     return GenerationExport(
-        files=tuple(files), graphs=moved, max_error=error, layers=len(writer.past), window=writer.window
+        files=tuple(files),
+        graphs=moved,
+        max_error=error,
+        layers=len(writer.past),
+        window=writer.window,
+        trials=tuple(writer.trials),
     )
 
 
