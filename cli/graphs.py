@@ -18,6 +18,7 @@ from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.pt2 import load_program
 from fxprune.errors import SourceError, UsageError
 from fxprune.exported import examples_of
+from fxprune.preprocessors import load_preprocessor
 from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
 
@@ -28,7 +29,7 @@ ONNX = ".onnx"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A captured model, and inputs it runs on."""
+    """A captured model, inputs it runs on, and its tokenizer or image processor."""
 
     name: str
     traced: Traced
@@ -55,7 +56,9 @@ def open_model(name: str) -> Given:
         program = load_program(file)
         return Given(program, examples_of(program), None)
     source = load_model(name)
-    return Given(source.model, example_inputs(source.model, source.tokenizer), source.tokenizer)
+    takes_images = getattr(source.model, "main_input_name", None) == "pixel_values"
+    preprocessor = load_preprocessor(source) if takes_images else source.tokenizer  # text may come without
+    return Given(source.model, example_inputs(source.model, preprocessor), preprocessor)
 
 
 def _program_file(name: str) -> Path | None:

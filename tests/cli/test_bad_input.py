@@ -215,7 +215,7 @@ def test_errors_are_json_too(run, here):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--repair", "least-squares"), "a repair needs text to calibrate on"),
+        (("--repair", "least-squares"), "there is nothing to calibrate on"),
         (("--dataset", "demo"), "--dataset is the text of a repair, and none is asked for"),
         (("--repair", "least-squares", "--dataset", "none.txt"), "there is no file 'none.txt'"),
         (("--repair", "least-squares", "--repair-batches", 1), "1 is not in the range x>=2"),
@@ -226,10 +226,12 @@ def test_a_repair_without_its_text(refused, bert, options, said):
     assert said in refused(*PRUNE, bert, "--ratio", 0.5, *options)
 
 
-def test_a_repair_of_a_model_without_a_tokenizer(refused, models):
-    said = refused(*PRUNE, models / "vit", "--ratio", 0.5, "--repair", "least-squares", "--dataset", "demo")
-    assert "a repair reads text, and the model comes without a tokenizer" in said
-    assert "remedy  repair it in Python" in said
+def test_a_repair_of_a_model_without_a_tokenizer(refused, own_bert):
+    for file in own_bert.glob("tokenizer*"):
+        file.unlink()
+    said = refused(*PRUNE, own_bert, "--ratio", 0.5, "--repair", "least-squares", "--dataset", "demo")
+    assert "text to calibrate on needs a tokenizer, and the model comes without one" in said
+    assert "remedy  calibrate in Python" in said
 
 
 def test_a_repair_of_units_that_were_zeroed_before(refused, bert, text):

@@ -95,3 +95,19 @@ def test_a_config_the_class_does_not_run_at_is_refused(slim_bert, bert):
     own = with_config(bert.cls, bert.config, hidden_size=16, intermediate_size=36, max_position_embeddings=4)
     with pytest.raises(DeployError, match="does not run at this config"):
         fit(model, own, inputs)
+
+
+def test_a_single_head_leaves_nothing_to_copy():
+    """The dense model brings its heads in order before it joins them; of a class with one head no trace has that."""
+    torch.manual_seed(0)
+    model = transformers.T5ForConditionalGeneration(transformers.T5Config(**T5, decoder_start_token_id=0)).eval()
+    ids = torch.randint(3, 90, (3, 7))
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "decoder_input_ids": ids[:, :5].contiguous()}
+    slim = fxprune.prune(model, inputs, ratio=0.3)
+    heads = {len(entry.keep) for entry in slim.plan.groups.values() if entry.name.endswith("heads")}
+    assert heads == {1}
+    own = with_config(type(model), model.config, d_model=9, num_heads=1, d_ff=14)
+    found = fit(slim, own, inputs)
+    assert found.folded  # the class scales by the square root of its width
+    got, want = outputs(own, found.weights, inputs), slim(**inputs)
+    torch.testing.assert_close(got, want.logits if hasattr(want, "logits") else want["logits"], rtol=1e-4, atol=1e-5)
