@@ -110,7 +110,7 @@ def _computes(node: Node) -> bool:
     return node.target not in _COPIES
 
 
-def _original(value: object) -> object:
+def _original(value: Any) -> Any:
     while isinstance(value, Node) and not _computes(value):
         value = value.args[0]
     return value
