@@ -24,7 +24,7 @@ from fxprune.errors import UsageError
 @click.option("--with-past", is_flag=True, help="Write a folder that generates: graphs with a key-value cache.")
 @click.option("--overwrite", is_flag=True, help="Replace the file.")
 @opt.int8
-@click.option("--dataset", help="Text for static int8: hub name, local parquet, json or text files, or 'demo'.")
+@click.option("--dataset", help="Text or images for static int8: hub name, local files, or 'demo'.")
 @click.option("--calibration-batches", type=click.IntRange(min=2), default=8, show_default=True, help="Of that text.")
 @click.option("--float-tables", is_flag=True, help="Leave embeddings out of int8: a larger file, a little nearer.")
 @click.option("--fp16", is_flag=True, help="Write float16, for GPU providers.")
@@ -51,10 +51,11 @@ def command(
 
     fxprune export --model gpt2 --with-past --output gpt2-onnx
     """
+    if with_past and (int8 == "static" or fp16):
+        raise UsageError("--with-past writes float32, or dynamic int8", remedy="leave out --fp16 and static")
+    _check(int8, dataset, fp16)
     if with_past:
-        if int8 == "static" or fp16:
-            raise UsageError("--with-past writes float32, or dynamic int8", remedy="leave out --fp16 and static")
-        _generating(model, output, overwrite, as_json, int8=int8 is not None)
+        _generating(model, output, overwrite, as_json, int8=int8 is not None, tables=not float_tables)
         return
     import json
 
@@ -63,7 +64,6 @@ def command(
     from fxprune.cli.precision import export_fp16_of, export_int8_of, export_plain
     from fxprune.deploy.providers import find_provider
 
-    _check(int8, dataset, fp16)
     find_provider(provider)
     opt.check_file(output, overwrite)
     render.say(f"exporting {model}")
@@ -82,7 +82,7 @@ def command(
         render.tell(line)
 
 
-def _generating(model: str, folder: Path, overwrite: bool, as_json: bool, *, int8: bool) -> None:
+def _generating(model: str, folder: Path, overwrite: bool, as_json: bool, *, int8: bool, tables: bool) -> None:
     """Write graphs with a key-value cache."""
     import json
 
@@ -95,7 +95,7 @@ def _generating(model: str, folder: Path, overwrite: bool, as_json: bool, *, int
         raise UsageError("--with-past writes several files", remedy="give --output a folder")
     check_output(folder, overwrite, source=model)
     render.say(f"exporting {model} with a cache")
-    done = export_folder(model, folder, int8=int8)
+    done = export_folder(model, folder, int8=int8, tables=tables)
     if as_json:
         click.echo(json.dumps({"output": str(folder), **generation_facts(done)}))
         return

@@ -20,7 +20,7 @@ from fxprune.errors import UsageError, check_one_of
 @opt.options(opt.at, opt.optimise_for, opt.allocation, opt.min_keep, opt.round_to)
 @click.option("--length", type=opt.AT_LEAST_1, default=128, show_default=True, help="Tokens that FLOPs are counted at.")
 @opt.options(opt.repair, opt.repair_batches)
-@click.option("--dataset", help="Text to repair on: hub name, local parquet, json or text files, or 'demo'.")
+@click.option("--dataset", help="Text or images to repair on: hub name, local files, or 'demo'.")
 @click.option("--dry-run", is_flag=True, help="Print the widths that would be left, and stop.")
 @opt.options(opt.free_outputs, opt.output, opt.overwrite, opt.seed, opt.verify)
 @opt.options(opt.int8_too, opt.latency, opt.grid, opt.threads, opt.as_json)

@@ -34,7 +34,7 @@ def test_static_int8_reads_what_the_model_takes(run, heads, text, images, head):
     assert told["cosine"] > 0.99
 
 
-@pytest.mark.parametrize("head", ["translation", "images"])
+@pytest.mark.parametrize("head", [pytest.param("translation", marks=pytest.mark.slow), "images"])
 def test_a_repair_reads_what_the_model_takes(run, heads, text, images, head):
     data = images if head == "images" else text
     options = ("--repair", "least-squares", "--repair-batches", 2, "--no-latency", "--output", "out")

@@ -62,7 +62,11 @@ def test_int8_files_alone(run, decoder, here):
     assert {file.name for file in Path("small", "onnx").iterdir()} == set(told["files"])
     for options in ((), ("--int8",)):
         assert run("generate", "small", "--prompt", "w1 w2", "--max-new-tokens", 3, *options).exit_code == 0
-    said = run("export", model, "--with-past", "--int8", "--output", "again").stdout
+    run("export", model, "--with-past", "--output", "again")
+    said = run("export", model, "--with-past", "--int8", "--float-tables", "--overwrite", "--output", "again").stdout
+    assert {file.name for file in Path("again", "onnx").iterdir()} == set(told["files"])
+    sizes = [Path(folder, "onnx", told["files"][1]).stat().st_size for folder in ("small", "again")]
+    assert sizes[0] < sizes[1]
     assert "7-bit weights" in said or "8-bit weights" in said
     assert "step by step, cosine 0.99" in said
 
@@ -72,6 +76,8 @@ def test_other_precisions_with_a_cache_are_refused(run, decoder):
         result = run("export", decoder[0], "--with-past", "--output", "x", *options)
         assert result.exit_code == 2
         assert "--with-past writes float32, or dynamic int8" in result.stderr
+    told = run("export", decoder[0], "--with-past", "--int8", "--dataset", "demo", "--output", "x").stderr
+    assert "--dataset is the text of static int8" in told
     result = run("generate", decoder[1], "--prompt", "w1", "--int8")
     assert "holds no int8 ONNX files" in result.stderr
 

@@ -52,27 +52,35 @@ def test_every_form_is_written_and_listed(written):
     assert "latency" in stages
 
 
-@pytest.mark.captures
-def test_a_decoder_has_int8_with_and_without_a_cache(tmp_path, monkeypatch):
+GRAPHS = {f"onnx/{name}.onnx" for name in ("model", "model.int8", "decoder_with_past", "decoder_with_past.int8")}
+
+
+def slim_decoder():
     from generating import build
     from zoo import LIBRARY
 
-    slim = fxprune.prune(build("llama"), LIBRARY["llama"].inputs(5, 13), ratio=0.5)
-    graphs = {f"onnx/{name}.onnx" for name in ("model", "model.int8", "decoder_with_past", "decoder_with_past.int8")}
-    outputs = write_outputs(slim, tmp_path / "out", int8=True)
+    return fxprune.prune(build("llama"), LIBRARY["llama"].inputs(5, 13), ratio=0.5)
+
+
+@pytest.mark.captures
+def test_a_decoder_has_int8_with_and_without_a_cache(tmp_path):
+    outputs = write_outputs(slim_decoder(), tmp_path / "out", int8=True)
     assert not outputs.failures
-    assert graphs < set(files(outputs.folder))
-    assert graphs < set(read_manifest(outputs.folder)["files"])
+    assert set(files(outputs.folder)) > GRAPHS
+    assert set(read_manifest(outputs.folder)["files"]) > GRAPHS
     assert outputs.generation.int8_agreement.top1 > 0.8
     assert "in int8 too" in (outputs.folder / "report.html").read_text()
 
+
+@pytest.mark.slow
+def test_the_cache_stays_where_its_int8_fails(tmp_path, monkeypatch):
     def refuse(*_):
         raise DeployError("no graph can be quantised")
 
     monkeypatch.setattr(quantising, "quantise", refuse)
-    outputs = write_outputs(slim, tmp_path / "out", int8=True)
+    outputs = write_outputs(slim_decoder(), tmp_path / "out", int8=True)
     assert set(outputs.failures) == {"int8 with a cache"}
-    assert graphs - set(files(outputs.folder)) == {"onnx/decoder_with_past.int8.onnx"}
+    assert GRAPHS - set(files(outputs.folder)) == {"onnx/decoder_with_past.int8.onnx"}
     assert outputs.generation.max_error <= 1e-4
 
 

@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from fxprune.deploy.generation.writing import GenerationExport
 
 
-def quantise(written: GenerationExport, folder: Path) -> GenerationExport:
+def quantise(written: GenerationExport, folder: Path, *, tables: bool = True) -> GenerationExport:
     """Write an int8 version of every graph, with scales found while it runs.
 
     Args:
         written: float32 graphs, which have been proved.
         folder: where ``decoder_with_past.int8.onnx``, or ``encoder.int8.onnx`` and ``decoder.int8.onnx``, will be.
+        tables: see `export_int8`.
     Returns:
         The same with `int8` and `int8_agreement`.
     Raises:
@@ -39,7 +40,7 @@ def quantise(written: GenerationExport, folder: Path) -> GenerationExport:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".int8-") as temporary:
         stage = Path(temporary)
         made = {
-            int8_name(name): export_int8(graph.path, stage / int8_name(name), _steps(written, name))
+            int8_name(name): export_int8(graph.path, stage / int8_name(name), _steps(written, name), tables=tables)
             for name, graph in written.graphs.items()
         }
         found = _agreement(made, written.trials)

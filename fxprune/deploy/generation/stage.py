@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fxprune.deploy.generation.caches import NoCacheError, check_remembers
 from fxprune.deploy.generation.quantising import quantise
-from fxprune.deploy.generation.settings import SETTINGS
+from fxprune.deploy.generation.settings import DECODER, ENCODER, SETTINGS, WITH_PAST, int8_name
 from fxprune.deploy.generation.writing import GenerationExport, export_generation
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
@@ -44,13 +44,14 @@ def write_generation(hf: HfExport | None, folder: Path) -> tuple[GenerationExpor
         return None, str(error)
 
 
-def export_folder(name: str, folder: Path, *, int8: bool = False) -> GenerationExport:
+def export_folder(name: str, folder: Path, *, int8: bool = False, tables: bool = True) -> GenerationExport:
     """Write any model, by its name, so that `folder` generates: graphs, settings and tokenizer.
 
     Args:
         name: "demo", a Hugging Face folder, or a name on the hub.
         folder: made if missing.
-        int8: write the graphs in int8 and not in float32.
+        int8: write the graphs in int8 and not in float32; those of the other precision are removed.
+        tables: whether tables of embeddings become int8 too.
     Raises:
         SourceError: there is no such model.
         UsageError: it does not generate with a cache.
@@ -58,19 +59,24 @@ def export_folder(name: str, folder: Path, *, int8: bool = False) -> GenerationE
     """
     source = load_model(name)
     check_remembers(source.model, name)
-    written = (_only_int8 if int8 else export_generation)(source.model, folder / PLACE)
+    place = folder / PLACE
+    written = _only_int8(source.model, place, tables) if int8 else export_generation(source.model, place)
+    for graph in (WITH_PAST, ENCODER, DECODER):
+        stale = place / (graph if int8 else int8_name(graph))
+        for file in (stale, stale.with_name(f"{stale.name}.data")):
+            file.unlink(missing_ok=True)
     if source.tokenizer is not None:
         with quiet():
             source.tokenizer.save_pretrained(folder)
     return written
 
 
-def _only_int8(model: Any, folder: Path) -> GenerationExport:
+def _only_int8(model: Any, folder: Path, tables: bool) -> GenerationExport:
     """Prove the float32 graphs in a folder for the time being, and keep their int8 versions."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".float32-") as temporary:
         dense = export_generation(model, Path(temporary))
-        written = quantise(dense, folder)
+        written = quantise(dense, folder, tables=tables)
         settings = folder / SETTINGS
         os.replace(Path(temporary) / SETTINGS, settings)
     return replace(written, files=(settings, *(file for export in written.int8.values() for file in export.files)))

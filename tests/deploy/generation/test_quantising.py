@@ -80,10 +80,10 @@ def test_nothing_is_left_of_a_pair_half_quantised(tmp_path, monkeypatch):
     there = sorted(folder.iterdir())
     real = quantising.export_int8
 
-    def fail_second(source, path, examples):
+    def fail_second(source, path, examples, **options):
         if source.name == "decoder.onnx":
             raise DeployError("the model cannot be quantised")
-        return real(source, path, examples)
+        return real(source, path, examples, **options)
 
     monkeypatch.setattr(quantising, "export_int8", fail_second)
     with pytest.raises(DeployError):
