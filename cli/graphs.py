@@ -18,7 +18,7 @@ from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.pt2 import load_program
 from fxprune.errors import SourceError, UsageError
 from fxprune.exported import examples_of
-from fxprune.preprocessors import load_preprocessor
+from fxprune.preprocessors import load_preprocessor, takes_images
 from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
 
@@ -56,8 +56,7 @@ def open_model(name: str) -> Given:
         program = load_program(file)
         return Given(program, examples_of(program), None)
     source = load_model(name)
-    takes_images = getattr(source.model, "main_input_name", None) == "pixel_values"
-    preprocessor = load_preprocessor(source) if takes_images else source.tokenizer  # text may come without
+    preprocessor = load_preprocessor(source) if takes_images(source) else source.tokenizer  # text may come without
     return Given(source.model, example_inputs(source.model, preprocessor), preprocessor)
 
 

@@ -16,7 +16,7 @@ def load_preprocessor(source: Source) -> Any:
     Raises:
         SourceError: a text model has no tokenizer, or the processor cannot be read.
     """
-    if getattr(source.model, "main_input_name", None) != "pixel_values":
+    if not takes_images(source):
         return load_tokenizer(source)
     folder = Path(source.location)
     if folder.is_dir() and not (folder / "preprocessor_config.json").is_file():
@@ -32,6 +32,11 @@ def load_preprocessor(source: Source) -> Any:
             cause=first_line(error),
             remedy="save it again, or leave preprocessor_config.json out",
         ) from error
+
+
+def takes_images(source: Source) -> bool:
+    """Tell image models from others."""
+    return getattr(source.model, "main_input_name", None) == "pixel_values"
 
 
 def folder_tokenizer(folder: Path) -> Any:

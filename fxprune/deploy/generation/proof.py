@@ -17,6 +17,7 @@ from fxprune.quiet import quiet
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue
 
+    Logits: TypeAlias = dict[str, torch.Tensor]
     Step: TypeAlias = tuple[Mapping[str, np.ndarray | OrtValue], np.ndarray]
 
 _STEPS = 4  # single tokens after the first piece
@@ -31,11 +32,6 @@ class Trial:
     pieces: tuple[int, ...]  # add up to the length
     want: np.ndarray  # (batch, length, words)
     source: np.ndarray | None = None  # (batch, source) of an encoder-decoder
-
-    @property
-    def shown(self) -> np.ndarray:
-        """Return (batch, length) where tokens are no padding."""
-        return self.mask.astype(bool) if self.source is None else np.ones(self.ids.shape, bool)
 
 
 def trials(model: Any, ids: torch.Tensor, length: int) -> list[Trial]:
@@ -52,9 +48,14 @@ def trials(model: Any, ids: torch.Tensor, length: int) -> list[Trial]:
 
 def stepwise_error(session: InferenceSession, trial: Trial, encoder: InferenceSession | None = None) -> float:
     """Run `trial` piece by piece and return the largest error of a logit, relative to the largest logit."""
+    return worst_error(*compared(session, trial, encoder))
+
+
+def compared(session: InferenceSession, trial: Trial, encoder: InferenceSession | None = None) -> tuple[Logits, Logits]:
+    """Run `trial` piece by piece; return the logits of its tokens, and those of the model."""
     got = np.concatenate([logits for _, logits in walked(session, trial, encoder)], axis=1)
-    shown = trial.shown
-    return worst_error({"logits": torch.from_numpy(got[shown])}, {"logits": torch.from_numpy(trial.want[shown])})
+    shown = trial.mask.astype(bool) if trial.source is None else np.ones(trial.ids.shape, bool)  # no padding
+    return {"logits": torch.from_numpy(got[shown])}, {"logits": torch.from_numpy(trial.want[shown])}
 
 
 def walked(session: InferenceSession, trial: Trial, encoder: InferenceSession | None = None) -> Iterator[Step]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import torch
 
 from fxprune.atomic import move_files
 from fxprune.deploy.agreement import Agreement, agreement
-from fxprune.deploy.generation.proof import Trial, source_of, walked
+from fxprune.deploy.generation.proof import Trial, compared, source_of, walked
 from fxprune.deploy.generation.settings import ENCODER, int8_name
 from fxprune.deploy.int8 import Int8Export, export_int8
 from fxprune.deploy.ort import open_session
@@ -62,14 +61,7 @@ def _agreement(made: dict[str, Int8Export], trials: tuple[Trial, ...]) -> Agreem
     sessions = {name: open_session(export.path) for name, export in made.items()}
     encoder = sessions.pop(int8_name(ENCODER), None)
     (session,) = sessions.values()
-
-    def pairs() -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        for trial in trials:
-            got = np.concatenate([logits for _, logits in walked(session, trial, encoder)], axis=1)
-            shown = trial.shown
-            yield {"logits": torch.from_numpy(got[shown])}, {"logits": torch.from_numpy(trial.want[shown])}
-
-    return agreement(pairs())
+    return agreement(compared(session, trial, encoder) for trial in trials)
 
 
 def _tensors(fed: Any) -> dict[str, Tensor]:
