@@ -1,6 +1,6 @@
 """Widths chosen by latency on BERT-base, beside the uniform plan of the same size that keeps all heads.
 
-    python benchmarks/latency_plan.py                       both sizes and three targets in milliseconds
+    python benchmarks/latency_plan.py                       both sizes and six targets in milliseconds
     python benchmarks/latency_plan.py --distil --data DATA  all-MiniLM-L6-v2 distilled with either plan: STS-B
 
 Sizes: for each number of parameters, the fastest widths at 8x128 beside the uniform cut (`ratio` of the same size),
@@ -15,7 +15,7 @@ import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -40,9 +40,10 @@ from fxprune.latency.space import Space
 from fxprune.planning import constraints
 from fxprune.quiet import quiet
 from fxprune.student import Student
+from fxprune.workload import Precision
 
 SIZES = ("15M", "17.3M")
-TARGETS = ("12ms@1x32", "25ms@1x128", "45ms@1x128")
+TARGETS = ("12ms@1x32", "25ms@1x128", "45ms@1x128", "7ms@1x32,int8", "14ms@1x128,int8", "26ms@1x128,int8")
 GRID = ((1, 32), (1, 128), (8, 128))
 AT = "8x128"
 ERR = Console(stderr=True)
@@ -71,10 +72,10 @@ class Teacher:
         say = lambda text: ERR.print(text, style="dim")  # noqa: E731
         return plan_by_latency(self.student, Goal(**goal), self.limits, say=say, folder=cache)
 
-    def export(self, counts: Mapping[str, int], path: Path) -> Path:
+    def export(self, counts: Mapping[str, int], path: Path, precision: Precision = "float32") -> Path:
         """Write the file of some widths."""
         if not path.exists():
-            self.files.export(self.files.space.widths(counts), path)
+            replace(self.files, precision=precision).export(self.files.space.widths(counts), path)
         return path
 
     def stock(self, path: Path) -> Path:
@@ -168,8 +169,8 @@ def targets(teacher: Teacher, cache: Path | None, folder: Path, wanted: Iterable
         start = monotonic()
         plan = teacher.plan(cache, target_latency=ms, at=at)
         seconds = monotonic() - start
-        path = teacher.export(plan.counts, folder / f"{text}.onnx")
         work = plan.workload
+        path = teacher.export(plan.counts, folder / f"{text}.onnx", work.precision)
         (row,) = latency_table(
             {"student": path}, teacher.examples, [(work.batch, work.length)], [work.threads], rounds=12
         )

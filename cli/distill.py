@@ -104,7 +104,7 @@ def command(
         text_column=text_column,
         target_column=target_column,
         latency=latency,
-        int8=int8,
+        int8=int8 or config.goal.of_int8,
         grid=grid,
         threads=threads,
         checkpoint_every=checkpoint_every,

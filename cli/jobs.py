@@ -109,7 +109,7 @@ def _prune(model: str, cut: Cut, to: Target, seat: Seat) -> None:
         tokenizer=given.tokenizer,
         teacher=teacher,
         latency=to.latency,
-        int8=to.int8,
+        int8=to.int8 or (cut.goal is not None and cut.goal.of_int8),
         facts=facts,
         on_stage=say_stage,
     )

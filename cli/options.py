@@ -33,7 +33,9 @@ target = click.option("--target-params", type=COUNT, help="Upper bound: 15M, 145
 target_flops = click.option("--target-flops", type=COUNT, help="Instead: FLOPs of one text: 2G or 25%; 2 a product.")
 target_ratio = click.option("--target-ratio", type=float, help="Instead: fraction of every width that stays.")
 target_latency = click.option("--target-latency", help="Instead: milliseconds of the ONNX file, measured: 4ms.")
-at = click.option("--at", help="Batch x length to time at, or 8x128,2 for two threads.  [default: 1x128]")
+at = click.option(
+    "--at", help="Batch x length to time at; 8x128,2 on two threads, 8x128,int8 the int8 file.  [default: 1x128]"
+)
 optimise_for = click.option(
     "--optimise-for",
     type=click.Choice(["size", "latency"]),

@@ -111,7 +111,8 @@ def prune(
         target_flops: the same in FLOPs of the matrix products (2 a multiply-accumulate) at batch 1, `length` tokens.
         target_latency: ``"4ms"``: the largest widths whose ONNX file takes at most that on this machine, measured.
         plan: from an earlier run; dense weights + plan = slim weights.
-        at: batch x length that is timed, as ``"8x128"``, or ``"8x128,2"`` for two threads; 1x128 by default.
+        at: batch x length that is timed, as ``"8x128"``, ``"8x128,2"`` for two threads, or ``"8x128,int8"`` for the
+            int8 file; 1x128 by default.
         optimise_for: ``"latency"`` takes the fastest of the widths that meet a target in parameters or FLOPs.
         length: tokens that FLOPs are counted at.
         allocation: uniform (the same ratio in every matrix) or global (the units with the least score per saved

@@ -30,7 +30,8 @@ class Goal:
         target_params: ``"15M"``, 14500000 or ``"25%"`` of the parameters.
         target_flops: the same of the FLOPs of all matrix products (2 a multiply-accumulate) at batch 1.
         target_latency: ``"4ms"``, or a number of milliseconds: the ONNX file of the result takes at most that.
-        at: the shape it is timed at, as ``"8x128"``, or ``"8x128,2"`` for two threads; 1x128 by default.
+        at: the shape it is timed at, as ``"8x128"``, ``"8x128,2"`` for two threads, or ``"8x128,int8"`` for its int8
+            file; 1x128 by default.
         optimise_for: of all widths that meet a target in parameters or FLOPs: those nearest to one ratio (size), or the
             fastest at `at` (latency).
         length: tokens that FLOPs are counted at.
@@ -91,8 +92,13 @@ class Goal:
         return self.target_latency is not None or self.optimise_for == "latency"
 
     @property
+    def of_int8(self) -> bool:
+        """Whether it is the int8 file that counts."""
+        return self.workload.precision == "int8"
+
+    @property
     def workload(self) -> Workload:
-        """The shape that is timed."""
+        """What is timed."""
         return Workload() if self.at is None else Workload.read(self.at)
 
     def cost(self, traced: GraphModule, groups: Groups) -> Cost:

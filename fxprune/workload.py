@@ -1,42 +1,51 @@
-"""Where a latency counts, and how long it may be: ``8x128,2`` and ``4ms``."""
+"""Where a latency counts, and how long it may be: ``8x128,2,int8`` and ``4ms``."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from fxprune.errors import UsageError
 
+Precision = Literal["float32", "int8"]
 _SCALES = {"": 1.0, "ms": 1.0, "s": 1e3, "us": 1e-3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The shape a model is timed at: `batch` rows of `length` tokens, on so many CPU threads."""
+    """What is timed: `batch` rows of `length` tokens, on so many CPU threads, in a file of one precision."""
 
     batch: int = 1
     length: int = 128
     threads: int = 1
+    precision: Precision = "float32"
 
     @classmethod
     def read(cls, text: str) -> Workload:
-        """Read ``batch x length``, and threads behind a comma.
+        """Read ``batch x length``, and behind commas threads and the precision.
 
         Raises:
             UsageError: the text is none of these.
 
-        >>> print(Workload.read("8x128"), "and", Workload.read("1x32,2"))
-        8x128 and 1x32, 2 threads
+        >>> print(Workload.read("8x128"), "and", Workload.read("1x32,2,int8"))
+        8x128 and 1x32, 2 threads, int8
         """
-        match = re.fullmatch(r"\s*([1-9]\d*)\s*x\s*([1-9]\d*)\s*(?:,\s*([1-9]\d*)\s*)?", text.lower())
+        precisions = "|".join(get_args(Precision))
+        match = re.fullmatch(
+            rf"([1-9]\d*)x([1-9]\d*)(?:,([1-9]\d*))?(?:,({precisions}))?", re.sub(r"\s", "", text.lower())
+        )
         if match is None:
             raise UsageError(
-                f"{text!r} is no shape to time at", remedy="write batch x length, as 8x128, or 8x128,2 for two threads"
+                f"{text!r} is no shape to time at",
+                remedy="write batch x length, as 8x128; 8x128,2 for two threads; 8x128,int8 for the int8 file",
             )
-        return cls(batch=int(match[1]), length=int(match[2]), threads=int(match[3] or 1))
+        precision: Precision = "int8" if match[4] == "int8" else "float32"
+        return cls(batch=int(match[1]), length=int(match[2]), threads=int(match[3] or 1), precision=precision)
 
     def __str__(self) -> str:
-        return f"{self.batch}x{self.length}" + (f", {self.threads} threads" if self.threads > 1 else "")
+        threads = f", {self.threads} threads" if self.threads > 1 else ""
+        return f"{self.batch}x{self.length}{threads}" + (", int8" if self.precision == "int8" else "")
 
 
 def parse_ms(text: str | float) -> float:

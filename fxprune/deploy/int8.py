@@ -132,6 +132,18 @@ def export_int8(
     )
 
 
+def write_int8(source: Path, path: Path) -> None:
+    """Write what `export_int8` would, dynamic, without looking at what it computes: its latency is wanted alone.
+
+    Raises:
+        DeployError: ONNX Runtime cannot quantise it, or it holds no matrix product with a weight.
+    """
+    large = read_facts(source).bytes > _LIMIT
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".int8-") as temporary:
+        quantise = Quantiser(prepared(source, Path(temporary) / "ready.onnx"), path.name, Path(temporary), large=large)
+        move_files(quantise.dynamic(quantise.tables(), 8).parent, path.parent)
+
+
 def _nearest(made: Mapping[int, Path], examples: Inputs, want: list[dict[str, Any]]) -> tuple[int, Path]:
     """Return the file whose outputs are nearest, the first of equals."""
     cosines = {bits: agreement(zip(_checked(path, examples), want, strict=True)).cosine for bits, path in made.items()}

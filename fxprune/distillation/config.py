@@ -30,7 +30,8 @@ class DistillConfig:
         target_flops: the same of the FLOPs at batch 1 and `length` tokens; or
         target_ratio: fraction of every matrix axis that stays, in (0, 1], as the paper's models are given; or
         target_latency: ``"4ms"``: the largest widths whose ONNX file takes at most that on this machine.
-        at: batch x length that is timed, as ``"8x128"``, or ``"8x128,2"`` for two threads; 1x128 by default.
+        at: batch x length that is timed, as ``"8x128"``, ``"8x128,2"`` for two threads, or ``"8x128,int8"`` for the
+            int8 file; 1x128 by default.
         optimise_for: ``"latency"`` takes the fastest of the widths that meet a target in parameters or FLOPs.
         snapshots: sizes on the way, as parameters or ``"50%"``, at which the student is handed out too.
         allocation: uniform (the same ratio in every matrix, as in the paper), or global: at each cut the units with the

@@ -21,6 +21,7 @@ from fxprune.latency.template import Template
 from fxprune.student import Student, refresh_shapes
 from fxprune.traced import Traced
 from fxprune.unit_scores import random_units
+from fxprune.workload import Precision
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -41,6 +42,7 @@ class Files:
         say: told what takes long.
         identity: tells the model from others, in the cache.
         folder: of the cache; None: the user's.
+        precision: of the files.
     """
 
     traced: Traced
@@ -49,14 +51,16 @@ class Files:
     say: Say = field(default=lambda text: None)
     identity: str | None = None
     folder: Path | None = None
+    precision: Precision = "float32"
     _template: Template | DeployError | None = None
 
     def export(self, widths: Sequence[int], path: Path) -> None:
         """Cut a copy to `widths`, units at random, and export it.
 
         Raises:
-            DeployError: no rung of the exporter agrees with PyTorch.
+            DeployError: no rung of the exporter agrees with PyTorch, or it cannot be made int8.
         """
+        from fxprune.deploy.int8 import write_int8
         from fxprune.deploy.onnx import export_onnx
 
         student = Student(copy.deepcopy(self.traced), free_outputs=self.free_outputs)
@@ -64,6 +68,8 @@ class Files:
             student.cut_to(self.space.counts(widths), random_units(student.groups))
         refresh_shapes(student.traced, student.groups)
         export_onnx(student.traced.requires_grad_(False), origin_of(self.traced).example_kwargs, path)
+        if self.precision == "int8":
+            write_int8(path, path)
 
     def write(self, widths: Sequence[int], path: Path) -> None:
         """Write the file by template; where the graph changes with the widths, export it."""

@@ -51,7 +51,7 @@ class KeptPair:
         """Keep both files without their large weights; a folder that cannot be written costs an export later."""
         for i, file in enumerate(files):
             for tensor in file.graph.initializer:
-                if len(tensor.raw_data) > _LARGE and _is_float(tensor):
+                if len(tensor.raw_data) > _LARGE and _is_weight(tensor):
                     tensor.ClearField("raw_data")
             try:
                 atomic_write(self._path(i), file.SerializeToString())
@@ -62,7 +62,12 @@ class KeptPair:
         return self.folder / f"{self.digest}-{place}.onnx"
 
 
-def _is_float(tensor: Any) -> bool:
+def _is_weight(tensor: Any) -> bool:
     import onnx
 
-    return tensor.data_type in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE)
+    return tensor.data_type in (
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.FLOAT16,
+        onnx.TensorProto.DOUBLE,
+        onnx.TensorProto.INT8,
+    )

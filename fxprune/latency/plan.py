@@ -106,7 +106,8 @@ class LatencyPlan:
     def of_student(self, rows: Iterable[LatencyRow]) -> float | None:
         """Return the median of the finished student where the target was set, in milliseconds."""
         at = self.workload
-        found = (row for row in rows if row.model == "student" and (row.batch, row.threads) == (at.batch, at.threads))
+        name = "student" if at.precision == "float32" else f"student {at.precision}"
+        found = (row for row in rows if row.model == name and (row.batch, row.threads) == (at.batch, at.threads))
         return next((row.p50_ms for row in found if row.length in (at.length, None)), None)
 
     def notes(self) -> tuple[str, ...]:

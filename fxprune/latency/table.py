@@ -7,7 +7,7 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -64,8 +64,7 @@ class Table:
     @classmethod
     def open(cls, model: str, workload: Workload, folder: Path | None = None) -> Table:
         """Read the table of a model (by its fingerprint) at a workload; a damaged or foreign file counts as none."""
-        shape = {"batch": workload.batch, "length": workload.length, "threads": workload.threads}
-        key = {"version": VERSION, "model": model, **shape, "provider": PROVIDER, **machine()}
+        key = {"version": VERSION, "model": model, **asdict(workload), "provider": PROVIDER, **machine()}
         digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
         table = cls((folder or cache_folder()) / "latency" / f"{digest}.json", key)
         table._read()

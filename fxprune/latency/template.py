@@ -198,12 +198,17 @@ def _numbers(tensor: TensorProto) -> list[int] | None:
 
 
 _NORMAL = np.random.default_rng(0).standard_normal(4099) * 0.02
+_BYTES = np.random.default_rng(0).integers(-2, 3, 4099)  # times a scale as small as that: a weight as small
 
 
 def _fill(tensor: TensorProto, shape: list[int]) -> None:
-    """Give a tensor another shape; floats are small and different, integers zero."""
+    """Give a tensor another shape; weights are small and different, other integers, and zero points, are zero."""
     dtype = _dtype(tensor)
-    numbers = np.resize(_NORMAL, shape) if dtype.kind == "f" else np.zeros(shape)
+    numbers = np.zeros(shape)
+    if dtype.kind == "f":
+        numbers = np.resize(_NORMAL, shape)
+    elif dtype == np.int8 and len(shape) > 1:
+        numbers = np.resize(_BYTES, shape)
     for name in ("dims", "float_data", "int64_data", "int32_data"):
         tensor.ClearField(name)
     tensor.dims.extend(shape)

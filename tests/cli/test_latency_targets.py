@@ -25,7 +25,7 @@ def test_a_latency_target_is_met_and_reported(run, bert, here):
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     target = facts["latency_target"]
-    assert target["at"] == {"batch": 2, "length": 16, "threads": 1}
+    assert target["at"] == {"batch": 2, "length": 16, "threads": 1, "precision": "float32"}
     assert 0.9 * 4.0 <= target["measured_ms"] <= 4.0 < target["dense_ms"]
     assert target["met"] is True
     assert target["student_ms"] is None  # --no-latency
@@ -73,6 +73,19 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_timed(run, bert, mon
     assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_where_the_int8_file_counts_it_is_written(run, bert, here):
+    at = ("--at", "2x16,int8", "--grid", "1x16")
+    result = run("prune", bert, "--target-latency", "4ms", *at, "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    target = facts["latency_target"]
+    assert target["at"]["precision"] == "int8"
+    timed = {(row["model"], row["batch"]): row["p50_ms"] for row in facts["latency"]}
+    assert target["student_ms"] == pytest.approx(timed["student int8", 2], rel=0.01)
+    assert (here / "out" / "onnx" / "model.int8.onnx").is_file()
+    assert "latency at 2x16, int8: " in result.stderr
 
 
 @pytest.mark.parametrize(

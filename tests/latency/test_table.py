@@ -43,7 +43,13 @@ def test_times_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [("other", AT), ("model", Workload(batch=2, length=16)), ("model", Workload(length=16, threads=2))]
+    "other",
+    [
+        ("other", AT),
+        ("model", Workload(batch=2, length=16)),
+        ("model", Workload(length=16, threads=2)),
+        ("model", Workload(length=16, precision="int8")),
+    ],
 )
 def test_another_model_or_shape_has_a_table_of_its_own(tmp_path: Path, other) -> None:
     table = Table.open("model", AT, tmp_path)

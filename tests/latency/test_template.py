@@ -12,6 +12,7 @@ from models import inputs_of, model_of, traced_of
 from timing import space_of
 
 import fxprune
+from fxprune.deploy.int8 import export_int8
 from fxprune.deploy.ort import open_session, run
 from fxprune.errors import DeployError
 from fxprune.groups import byproducts
@@ -56,6 +57,21 @@ def test_a_filled_in_file_has_the_shapes_of_an_exported_one_and_runs(
     got = run(open_session(tmp_path / "filled.onnx", 1), inputs)
     want = run(open_session(tmp_path / "exported.onnx", 1), inputs)
     assert {key: value.shape for key, value in got.items()} == {key: value.shape for key, value in want.items()}
+
+
+def test_an_int8_file_is_filled_in_too_and_is_what_an_int8_export_writes(tmp_path: Path) -> None:
+    files = files_of("bert")
+    files.precision = "int8"
+    widths = files.space.draw(4)[3]
+    files.write(widths, tmp_path / "filled.onnx")
+    assert files.by_template
+    files.precision = "float32"
+    files.export(widths, tmp_path / "float32.onnx")
+    inputs = inputs_of("bert", 2, 9)
+    export_int8(tmp_path / "float32.onnx", tmp_path / "int8.onnx", [inputs])
+    assert sizes_of(tmp_path / "filled.onnx") == sizes_of(tmp_path / "int8.onnx")
+    got = run(open_session(tmp_path / "filled.onnx", 1), inputs)
+    assert all(value.isfinite().all() for value in got.values())
 
 
 def test_the_two_files_of_a_template_tell_widths_apart() -> None:
