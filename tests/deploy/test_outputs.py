@@ -62,6 +62,7 @@ def slim_decoder():
     return fxprune.prune(build("llama"), LIBRARY["llama"].inputs(5, 13), ratio=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.captures
 def test_a_decoder_has_int8_with_and_without_a_cache(tmp_path):
     outputs = write_outputs(slim_decoder(), tmp_path / "out", int8=True)

@@ -74,6 +74,7 @@ def test_int8_is_not_made_up(llama):
     assert f"there is no {INT8}" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_pair_half_quantised(tmp_path, monkeypatch):
     folder = tmp_path / "onnx"
     written = export_generation(build("t5"), folder)
