@@ -27,6 +27,7 @@ from fxprune.deploy.generation.stage import generation_facts
 from fxprune.deploy.generation.writing import export_generation
 from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.ort import open_session
+from fxprune.deploy.resting import rest
 from fxprune.examples import example_inputs
 
 WIDTHS = {"dense": (768, 12), "narrowed": (384, 6)}  # hidden, heads
@@ -67,7 +68,7 @@ def exported(model: Any, folder: Path) -> Path:
 def ways(model: Any, folder: Path, task: Task) -> dict[str, Way]:
     """Return how the text can be written."""
     generator, small = (OnnxGenerator(folder, task.threads, int8=int8) for int8 in (False, True))
-    whole = open_session(folder / "model.onnx", task.threads)
+    whole = open_session(folder / "model.onnx", task.threads, spinning=True)
     ids = torch.tensor([task.prompt])
 
     def without_cache() -> list[int]:
@@ -127,7 +128,11 @@ def main(folder: Path, layers: int, prompt: int, new_tokens: int, threads: int, 
 
 
 def _case(write: Way) -> Case:
-    return lambda: write
+    def ready() -> Way:
+        rest()
+        return write
+
+    return ready
 
 
 def to_markdown(spreads: dict[str, Spread], task: Task) -> str:

@@ -58,7 +58,7 @@ class Field:
             UsageError: the provider is not installed, or no input is common to all.
         """
         paths = {one.name: one.path for one in competitors}
-        sessions = {name: read_session(path, threads, provider) for name, path in paths.items()}
+        sessions = {name: read_session(path, threads, provider, spinning=True) for name, path in paths.items()}
         _check_common(sessions)
         facts = {name: read_facts(path) for name, path in paths.items()}
         examples = common_examples([one.examples for one in competitors if one.examples is not None])

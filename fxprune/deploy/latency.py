@@ -16,6 +16,7 @@ import torch
 
 from fxprune.deploy.ort import feeds, open_session, plain_line
 from fxprune.deploy.providers import CPU, find_provider
+from fxprune.deploy.resting import rest
 from fxprune.errors import DeployError
 from fxprune.shapes import LENGTH, dynamic_shapes, resized
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Feeds = dict[str, ndarray]
 
 
-_BLOCK = 5  # timed runs of one model before the next has its turn, after one that brings its weights back into cache
+_BLOCK = 5  # timed runs of one model in its turn, after one that wakes its threads and fetches its weights
 _LEAST_ROUNDS = 3
 
 
@@ -94,7 +95,7 @@ def latency_table(
     full = find_provider(provider)
     rows: list[LatencyRow] = []
     for number in threads:
-        sessions = {name: open_session(path, number, full) for name, path in models.items()}
+        sessions = {name: open_session(path, number, full, spinning=True) for name, path in models.items()}
         for batch, length in cells(example_kwargs, grid):
             shape = Shape(batch=batch, length=length, threads=number, provider=full)
             kwargs = full_inputs(example_kwargs, batch, length)
@@ -165,13 +166,17 @@ def _warm_up(sessions: Mapping[str, InferenceSession], inputs: Mapping[str, Feed
 def _alternate(
     sessions: Mapping[str, InferenceSession], inputs: Mapping[str, Feeds], rounds: int, seconds: float
 ) -> dict[str, list[float]]:
-    """Run the models in turn, in reverse order every other round; return the seconds of every timed run."""
+    """Run the models in turn, in reverse order every other round; return the seconds of every timed run.
+
+    A turn begins when the threads of the last model sleep, with a run that wakes those of its own.
+    """
     times: dict[str, list[float]] = {name: [] for name in sessions}
     start = perf_counter()
     for turn in count():
         if turn >= min(rounds, _LEAST_ROUNDS) and (turn >= rounds or perf_counter() - start > seconds):
             break
         for name in list(sessions)[:: -1 if turn % 2 else 1]:
+            rest()
             sessions[name].run(None, inputs[name])
             times[name] += [_timed(sessions[name], inputs[name]) for _ in range(_BLOCK)]
     return times

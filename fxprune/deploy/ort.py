@@ -24,24 +24,29 @@ if TYPE_CHECKING:
 PROVIDER = CPU
 
 
-def open_session(path: str | Path, threads: int = 0, provider: str = CPU) -> InferenceSession:
+def open_session(
+    path: str | Path, threads: int = 0, provider: str = CPU, *, spinning: bool = False
+) -> InferenceSession:
     """Load an ONNX file; what it raises if that fails is ONNX Runtime's own.
 
     Args:
         path: the file; external data lies beside it.
-        threads: inside one operator, 0 = as many as cores. Operators run one after another, and idle threads sleep,
-            so that sessions measured in turn do not take time from one another.
+        threads: inside one operator, 0 = as many as cores. Operators run one after another.
         provider: where it runs, by short or long name; what it cannot run, the processor does.
+        spinning: whether idle threads stay awake for some 50 ms, which is ONNX Runtime's default and faster; False
+            where something else is to run then.
     Raises:
         UsageError: ONNX Runtime does not have this provider, or it does not start.
     """
     chosen = find_provider(provider)
-    session: InferenceSession = make_session(str(path), threads, chosen)
+    session: InferenceSession = make_session(str(path), threads, chosen, spinning=spinning)
     check_used(session.get_providers(), chosen)
     return session
 
 
-def read_session(path: str | Path, threads: int = 0, provider: str = CPU) -> InferenceSession:
+def read_session(
+    path: str | Path, threads: int = 0, provider: str = CPU, *, spinning: bool = False
+) -> InferenceSession:
     """Load an ONNX file of unknown origin.
 
     Raises:
@@ -54,7 +59,7 @@ def read_session(path: str | Path, threads: int = 0, provider: str = CPU) -> Inf
         raise SourceError(f"there is no ONNX file {str(path)!r}", remedy="check the path, or `fxprune export` it")
     check_external_data(Path(path))
     try:
-        return open_session(path, threads, provider)
+        return open_session(path, threads, provider, spinning=spinning)
     except FxpruneError:
         raise
     except Exception as error:  # ONNX Runtime derives its errors from Exception alone

@@ -16,13 +16,14 @@ CPU = "CPUExecutionProvider"
 _LOADS = 3
 
 
-def make_session(path: str, threads: int, provider: str) -> Any:
-    """Load an ONNX file; operators run one after another, and idle threads sleep.
+def make_session(path: str, threads: int, provider: str, *, spinning: bool = False) -> Any:
+    """Load an ONNX file; operators run one after another.
 
     Args:
         path: the file; external data lies beside it.
         threads: inside one operator, 0 = as many as cores.
         provider: ONNX Runtime's own name of it; the processor runs what it cannot.
+        spinning: whether threads stay awake for a while, on a busy core: what ONNX Runtime does unless it is told.
     """
     import onnxruntime
 
@@ -30,7 +31,7 @@ def make_session(path: str, threads: int, provider: str) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # a file that cannot run raises as well, and says so only once
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
     return onnxruntime.InferenceSession(path, options, providers=list(dict.fromkeys([provider, CPU])))
 
 

@@ -35,7 +35,7 @@ class OnnxEncoder(nn.Module):
     def __init__(self, path: Path, threads: int = 0, provider: str = "cpu") -> None:
         super().__init__()
         self.path = path
-        self.session: InferenceSession = read_session(path, threads or torch.get_num_threads(), provider)
+        self.session: InferenceSession = read_session(path, threads or torch.get_num_threads(), provider, spinning=True)
         self.names = [value.name for value in self.session.get_outputs()]
         if _HIDDEN not in self.names:
             raise SourceError(

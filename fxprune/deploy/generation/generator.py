@@ -33,7 +33,7 @@ class OnnxGenerator:
         *before, last = _graphs(Path(folder), int8)
         self.settings = Settings.load(last.parent / SETTINGS)
         self.encoder = read_session(before[0], threads) if before else None
-        self.stepper = Stepper(read_session(last, threads))
+        self.stepper = Stepper(read_session(last, threads, spinning=True))
 
     def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int = 50) -> list[list[int]]:
         """Return the new tokens of each prompt, each the likeliest; a token that ends the text is the last of them.
