@@ -135,4 +135,4 @@ def ops(path) -> Counter[str]:
 def sums_of_rounded(path) -> int:
     graph = onnx.load(path, load_external_data=False).graph
     back = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    return sum(not back.isdisjoint(node.input) for node in graph.node if node.op_type in ("Add", "Sum"))
+    return sum(not back.isdisjoint(node.input) for node in graph.node if node.op_type in ("Add", "Sub", "Sum"))

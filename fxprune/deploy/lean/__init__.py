@@ -17,12 +17,11 @@ def make_lean(model: ir.Model) -> None:
 
     from fxprune.deploy.lean.heads import fold_heads
     from fxprune.deploy.lean.masks import simplify_masks
-    from fxprune.deploy.lean.packing import pack_projections
     from fxprune.deploy.lean.rotary import expand_caches
-    from fxprune.deploy.lean.sums import sum_before_norms
+    from fxprune.deploy.lean.sums import subtract_before_norms
 
     graph = model.graph
-    for rewrite in (simplify_masks, fold_heads, expand_caches, pack_projections, sum_before_norms):
+    for rewrite in (simplify_masks, fold_heads, expand_caches, subtract_before_norms):
         rewrite(graph)
         common.CommonSubexpressionEliminationPass()(model)
         common.RemoveUnusedNodesPass()(model)

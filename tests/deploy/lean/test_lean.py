@@ -12,9 +12,8 @@ import fxprune
 from fxprune.deploy import onnx as ladder
 from fxprune.deploy.lean.heads import fold_heads
 from fxprune.deploy.lean.masks import simplify_masks
-from fxprune.deploy.lean.packing import pack_projections
 from fxprune.deploy.lean.rotary import expand_caches
-from fxprune.deploy.lean.sums import sum_before_norms
+from fxprune.deploy.lean.sums import subtract_before_norms
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import worst_error
 from fxprune.deploy.program import export_program
@@ -24,8 +23,7 @@ LONG = ["ModernBertForMaskedLM", "GPT2LMHeadModel", "T5ForConditionalGeneration"
 REWRITES = {
     "masks": [simplify_masks],
     "heads": [fold_heads],
-    "packing": [fold_heads, pack_projections],
-    "sums": [sum_before_norms],
+    "sums": [subtract_before_norms],
 }
 
 
