@@ -3,7 +3,8 @@
     python benchmarks/int8.py --data DATA
 
 all-MiniLM-L6-v2; students of it (of 17M and 9M, distilled here for a few minutes, or each --student FOLDER); and with
-random weights, whose score says nothing, BERT of 17.4M, 256 wide in four full heads, and of 65M, as homobert-base.
+random weights, whose score says nothing, BERT of 15.0M and 17.3M with the widths latency_plan.py finds, and of 65M, as
+homobert-base.
 Each as float32, dynamic int8 and static int8 calibrated on text. STS-B is Spearman's rank correlation on the validation
 pairs, in ONNX Runtime. Runs alternate; a ratio below 1 is faster than float32, and stands with its range by quartiles.
 Prints Markdown. Text and pairs as for minilm.py.
@@ -93,9 +94,9 @@ def models(source: Any, data: Path | None, students: Sequence[str], steps: int) 
     for target in () if students else ("17M", "9M"):
         config = DistillConfig(target_params=target, max_steps=steps, batch_size=32, length=32, device="cpu")
         yield f"its student of {target}", distill(source.model, source.tokenizer, wikipedia(data), config).student
-    for name, width, heads in (("17.4M", 256, 4), ("65M", 576, 12)):
+    for name, width, heads, inner in (("15.0M", 260, 5, 574), ("17.3M", 288, 6, 616), ("65M", 576, 12, 2304)):
         torch.manual_seed(0)
-        config = BertConfig(hidden_size=width, num_attention_heads=heads, intermediate_size=4 * width)
+        config = BertConfig(hidden_size=width, num_attention_heads=heads, intermediate_size=inner)
         model = BertModel(config, add_pooling_layer=False).eval()
         yield f"BERT of {name}, random", fxprune.capture(model, examples)
 
