@@ -17,7 +17,7 @@ def biases_beside_products(graph: GraphProto, products: Container[str]) -> None:
     """Write ``Sum(x W, r, b)`` as ``Sum(x W + b, r)``: ONNX Runtime's int8 product adds a bias as it goes.
 
     Args:
-        graph: of float32; in front of norms it sums more than two terms at once, see `subtract_before_norms`.
+        graph: of float32; in front of norms it may sum more than two terms at once, see `subtract_before_norms`.
         products: names of the nodes that compute ``x W``.
     """
     from onnx import helper

@@ -25,7 +25,9 @@ def subtract_before_norms(graph: ir.Graph) -> None:
         if total is None or addition is None:
             continue
         terms = _terms(addition)
-        replace(total, _difference(graph, addition, terms) or insert(addition, "Sum", terms, shape=sizes(total)))
+        found = _difference(graph, addition, terms) or insert(addition, "Sum", terms)
+        found.shape = total.shape
+        replace(total, found)
 
 
 def _terms(addition: ir.Node) -> list[ir.Value]:
@@ -45,14 +47,15 @@ def _difference(graph: ir.Graph, addition: ir.Node, terms: list[ir.Value]) -> ir
     rest = [term for term in terms if term not in products and term not in biases]
     if len(rest) != 1 or len(biases) > len(products) or len(set(terms)) < len(terms):
         return None
-    shape, found = sizes(addition.outputs[0]), rest[0]
+    found = rest[0]
     for place, product in enumerate(products):
         node = _product(product)
         assert node is not None
         node.replace_input_with(1, _negative(graph, node.inputs[1]))
         if place < len(biases):
+            shape = sizes(product) if _is_vector(biases[place]) else None
             product = insert(addition, "Add", [product, _negative(graph, biases[place])], shape=shape)
-        found = insert(addition, "Sub", [found, product], shape=shape)
+        found = insert(addition, "Sub", [found, product])
     return found
 
 
@@ -63,6 +66,10 @@ def _product(term: ir.Value) -> ir.Node | None:
     if weight is None or weight.const_value is None or not (single_use(term) and single_use(weight)):
         return None
     return node
+
+
+def _is_vector(value: ir.Value) -> bool:
+    return value.const_value is not None and len(value.const_value.shape) == 1
 
 
 def _negative(graph: ir.Graph, value: ir.Value | None) -> ir.Value:

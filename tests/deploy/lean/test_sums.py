@@ -39,6 +39,16 @@ def test_two_products_are_taken_from_a_third_value(written):
     assert written(text, n=5).after(subtract_before_norms) == {"MatMul": 2, "Add": 1, "Sub": 2} | NORMED
 
 
+def test_a_product_may_be_of_one_row_for_all(written):
+    text = NORM.replace("graph (float[n, 6] x", "graph (float[1, 6] x")
+    assert written(text, n=5).after(subtract_before_norms)["Sub"] == 1
+
+
+def test_a_bias_may_be_of_more_rows_than_the_product(written):
+    text = NORM.replace("graph (float[n, 6] x", "graph (float[1, 6] x").replace("float[6] wb", "float[5, 6] wb")
+    assert written(text, n=5).after(subtract_before_norms)["Sub"] == 1
+
+
 def test_a_sum_that_others_read_is_kept_for_them(written):
     text = NORM.replace("out = LayerN", "normed = LayerN").replace(
         "}\n", "  both = Mul(y, total)\n  out = Mul(normed, both)\n}"
