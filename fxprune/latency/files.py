@@ -130,10 +130,13 @@ def telling_pair(space: Space, middle: float = _MIDDLES[0]) -> tuple[tuple[int, 
     """
     rng = np.random.default_rng(0)
     best: tuple[float, tuple[int, ...], tuple[int, ...]] | None = None
+    free = [n > 2 and least < n for least, n in zip(space.narrowest, space.dense, strict=True)]
     for _ in range(_TRIES):
         first, second = (_drawn(space, rng, middle) for _ in range(2))
-        if any(a == b for a, b, n in zip(first, second, space.dense, strict=True) if n > 2):
+        if any(a == b for a, b, varies in zip(first, second, free, strict=True) if varies):
             continue
+        if any(1 in (a, b) and n > 1 for a, b, n in zip(first, second, space.dense, strict=True)):
+            continue  # an axis of one is not in the graph
         score = len(distinct_axes(space, first, second)) if best is None or first != best[1] else 0
         if best is None or score > best[0]:
             best = (score, first, second)

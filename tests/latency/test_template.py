@@ -85,6 +85,14 @@ def test_the_two_files_of_a_template_tell_widths_apart() -> None:
         assert finder(3 * first[i], 3 * second[i])(other) == 3 * other[kind.groups[0]]
 
 
+def test_axes_that_cannot_be_cut_do_not_keep_a_pair_from_being_found() -> None:
+    space = space_of("llama_gqa")  # rotary positions leave the dimensions of a head alone
+    assert any(least == n > 2 for least, n in zip(space.narrowest, space.dense, strict=True))
+    pair = telling_pair(space, 0.7)
+    assert pair != (space.narrowest, space.dense)
+    assert all(1 not in widths for widths in pair)
+
+
 def test_packed_axes_are_sums() -> None:
     space = space_of("llama_gqa")
     first, second = telling_pair(space)
