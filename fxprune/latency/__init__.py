@@ -30,7 +30,7 @@ from fxprune.plan import fingerprint
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
-from fxprune.workload import Precision, parse_ms
+from fxprune.workload import parse_ms
 
 __all__ = ["Bought", "LatencyPlan", "plan_by_latency"]
 
@@ -71,7 +71,7 @@ def plan_by_latency(
     space = Space.of(student.groups, limits, min_keep=floor, round_to=goal.round_to)
     if not space.families:
         raise PlanError("no width of this model can be cut", remedy="fxprune inspect says why")
-    identity = _identity(student, space, workload.precision)
+    identity = _identity(student, space)
     table = Table.open(identity, workload, folder)
     files = Files(traced, space, student.free_outputs, say, identity, folder, workload.precision)
     watch = FileStopwatch(files, table, clock or runtime_clock(origin_of(traced).example_kwargs, workload))
@@ -91,10 +91,10 @@ def plan_by_latency(
         ) from error
 
 
-def _identity(student: Student, space: Space, precision: Precision) -> str:
+def _identity(student: Student, space: Space) -> str:
     """Tell models apart whose widths, written as numbers, mean other files."""
     kinds = " ".join(f"{kind.name}:{len(kind.groups)}" for kind in space.kinds)
-    return f"{fingerprint(student.traced.state_dict())} {kinds} outputs {sorted(student.free_outputs)} {precision}"
+    return f"{fingerprint(student.traced.state_dict())} {kinds} outputs {sorted(student.free_outputs)}"
 
 
 def _check_weights(traced: Traced) -> None:

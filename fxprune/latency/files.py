@@ -96,7 +96,8 @@ class Files:
         return found
 
     def _made_of(self, pair: tuple[tuple[int, ...], tuple[int, ...]]) -> Template | DeployError:
-        kept = KeptPair.of(self.identity, pair, self.folder) if self.identity is not None else None
+        model = f"{self.identity} {self.precision}"
+        kept = KeptPair.of(model, pair, self.folder) if self.identity is not None else None
         files = kept.read() if kept is not None else None
         if files is None:
             files = self._exported(pair)

@@ -7,6 +7,7 @@ merges neither a Sum nor a difference, but a Sum is computed by one thread howev
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from fxprune.deploy.lean.values import constant, insert, made_by, replace, single_use, sizes
@@ -42,19 +43,19 @@ def _terms(addition: ir.Node) -> list[ir.Value]:
 def _difference(graph: ir.Graph, addition: ir.Node, terms: list[ir.Value]) -> ir.Value | None:
     """Return what is no product with a weight of its own, less the products; None unless it is one value."""
     biases = [term for term in terms if term.const_value is not None]
-    products = [term for term in terms if _product(term) is not None]
+    products = [node for term in terms if (node := _product(term)) is not None]
     products = products[1:] if len(products) + len(biases) == len(terms) else products
-    rest = [term for term in terms if term not in products and term not in biases]
+    taken = {node.outputs[0] for node in products}
+    rest = [term for term in terms if term not in taken and term not in biases]
     if len(rest) != 1 or len(biases) > len(products) or len(set(terms)) < len(terms):
         return None
     found = rest[0]
-    for place, product in enumerate(products):
-        node = _product(product)
-        assert node is not None
+    for node, bias in zip_longest(products, biases):
         node.replace_input_with(1, _negative(graph, node.inputs[1]))
-        if place < len(biases):
-            shape = sizes(product) if _is_vector(biases[place]) else None
-            product = insert(addition, "Add", [product, _negative(graph, biases[place])], shape=shape)
+        product = node.outputs[0]
+        if bias is not None:
+            shape = sizes(product) if _is_vector(bias) else None
+            product = insert(addition, "Add", [product, _negative(graph, bias)], shape=shape)
         found = insert(addition, "Sub", [found, product])
     return found
 
