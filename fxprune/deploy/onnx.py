@@ -146,7 +146,7 @@ class _Attempt:
 
     def converted(self, rung: Rung) -> ONNXProgram:
         """Return what the exporter makes with the settings of `rung`; asked again, it says the same."""
-        key = replace(rung, name="", optimize=False, lean=False)
+        key = replace(rung, name="", optimize=False, lean=False, stepping=False)
         if key not in self._converted:
             try:
                 self._converted[key] = _convert(self.exported, rung, self.outputs)
@@ -219,7 +219,7 @@ def _own(program: ONNXProgram, rung: Rung) -> ONNXProgram:
         with quiet():
             own.optimize()
     if rung.lean:
-        make_lean(own.model)
+        make_lean(own.model, stepping=rung.stepping)
     return own
 
 

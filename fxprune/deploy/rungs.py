@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +14,7 @@ class Rung:
     optimize: bool = True
     plain_attention: bool = False  # written out as matmul and softmax
     lean: bool = False  # rewritten for ONNX Runtime, see `make_lean`
+    stepping: bool = False  # it mostly computes one row at once, see `make_lean`
 
 
 # The rewritten graph first, then the exporter's own with fused attention; then around the exporter's faults: a rotary
@@ -26,3 +27,4 @@ LADDER = (
     Rung(name="default opset", opset=None),
     Rung(name="default opset, plain attention", opset=None, plain_attention=True),
 )
+STEPS = tuple(replace(rung, stepping=True) for rung in LADDER)  # of graphs that continue from a past

@@ -21,6 +21,7 @@ from fxprune.deploy.generation.steps import CrossStep, DecoderStep, EncoderStep
 from fxprune.deploy.onnx import OnnxExport, write_onnx
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import worst_error
+from fxprune.deploy.rungs import LADDER, STEPS
 from fxprune.examples import example_inputs
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fxprune.deploy.int8 import Int8Export
 
 
+_PAST = "past_key_values"
 _PROVED = 24  # length of the longest text of the proof, where no window asks for more
 _WIDEST = 256  # windows beyond it are not filled in the proof
 
@@ -115,7 +117,7 @@ class _Writer:
         kwargs: dict[str, Any] = {"input_ids": self.ids, "attention_mask": torch.from_numpy(mask)}
         if takes(self.model, "position_ids"):
             kwargs["position_ids"] = torch.from_numpy(positions(mask)[:, -self.length :]).contiguous()
-        kwargs["past_key_values"] = {layer: self._with(tensors, self.behind) for layer, tensors in self.past.items()}
+        kwargs[_PAST] = {layer: self._with(tensors, self.behind) for layer, tensors in self.past.items()}
         step = capture_step(DecoderStep(self.model), kwargs)
         return [self._write(step, folder / WITH_PAST, self._stepwise())]
 
@@ -132,7 +134,7 @@ class _Writer:
             for layer, sides in self.past.items()
         }
         cross = CrossStep(self.model, step.outputs["last_hidden_state"].shape[-1])
-        inputs = {"input_ids": self.ids[:, :3].contiguous(), "encoder_attention_mask": mask, "past_key_values": given}
+        inputs = {"input_ids": self.ids[:, :3].contiguous(), "encoder_attention_mask": mask, _PAST: given}
         last = capture_step(cross, inputs)
         return [encoder, self._write(last, folder / DECODER, self._stepwise(open_session(encoder.path)))]
 
@@ -153,6 +155,7 @@ class _Writer:
             error=error,
             dynamic_axes=step.axes,
             tolerance=self.tolerance,
+            ladder=STEPS if _PAST in step.exported.kwargs else LADDER,
         )
 
 

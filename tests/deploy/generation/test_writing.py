@@ -97,7 +97,7 @@ def test_a_file_that_computes_something_else_is_not_kept(llama, tmp_path, monkey
 
 
 def _one_rung(write, ladder):
-    return lambda *args, **kwargs: write(*args, **kwargs, ladder=ladder)
+    return lambda *args, **kwargs: write(*args, **{**kwargs, "ladder": ladder})
 
 
 def test_models_without_such_a_cache_are_refused(tmp_path):

@@ -10,10 +10,12 @@ import pytest
 
 import fxprune
 from fxprune.deploy import onnx as ladder
+from fxprune.deploy.lean.flat import keep_axes
 from fxprune.deploy.lean.heads import fold_heads
 from fxprune.deploy.lean.masks import simplify_masks
 from fxprune.deploy.lean.rotary import expand_caches
 from fxprune.deploy.lean.sums import subtract_before_norms
+from fxprune.deploy.lean.unpacking import unpack_products
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import worst_error
 from fxprune.deploy.program import export_program
@@ -22,6 +24,8 @@ QUICK = ["BertForMaskedLM", "LlamaForCausalLM", "ViTForImageClassification"]
 LONG = ["ModernBertForMaskedLM", "GPT2LMHeadModel", "T5ForConditionalGeneration"]
 REWRITES = {
     "masks": [simplify_masks],
+    "axes": [keep_axes],
+    "parts": [keep_axes, unpack_products],
     "heads": [fold_heads],
     "sums": [subtract_before_norms],
 }
