@@ -20,8 +20,9 @@ from fxprune.cli.results import flop_facts, flop_rows, loss_rows, report, size_r
 from fxprune.cli.signals import Halted, Signals
 from fxprune.cli.snapshots import Family
 from fxprune.cli.timed import say_cuts, say_result, timed_facts
+from fxprune.deploy.grids import LatencySettings
 from fxprune.deploy.output_folder import check_output
-from fxprune.deploy.outputs import LatencySettings, write_outputs
+from fxprune.deploy.outputs import write_outputs
 from fxprune.distillation.checkpoints.keeper import FOLDER, ORDER, Keeping, writing
 from fxprune.distillation.checkpoints.order import Order
 from fxprune.distillation.checkpoints.storage import found_in, step_of

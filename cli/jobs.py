@@ -17,8 +17,9 @@ from fxprune.cli.lazy import command_line
 from fxprune.cli.results import flop_facts, flop_rows, report, size_rows
 from fxprune.cli.timed import say_plan, say_result, timed_facts
 from fxprune.deploy.environment import run_facts
+from fxprune.deploy.grids import LatencySettings
 from fxprune.deploy.output_folder import check_output
-from fxprune.deploy.outputs import LatencySettings, write_outputs
+from fxprune.deploy.outputs import write_outputs
 from fxprune.distillation.calibration import calibration_inputs
 from fxprune.forecast import flops_of
 from fxprune.groups import feature_outputs

@@ -13,11 +13,11 @@ from rich.table import Table
 from fxprune.atomic import atomic_path
 from fxprune.cli import render
 from fxprune.deploy.bundle import origin_of
-from fxprune.deploy.grids import within
+from fxprune.deploy.grids import LatencySettings, within
 from fxprune.deploy.latency import LatencyRow, latency_table
 from fxprune.deploy.manifest import NAME, add_facts, read_manifest, remove_old, write_manifest
 from fxprune.deploy.ort import plain_line
-from fxprune.deploy.outputs import ONNX, LatencySettings, Outputs, write_outputs
+from fxprune.deploy.outputs import ONNX, Outputs, write_outputs
 from fxprune.distillation.report import Snapshot
 from fxprune.distillation.run import StartReport
 from fxprune.distillation.waypoints import folder_name

@@ -62,10 +62,14 @@ def texts() -> Any:
 
 
 def runs() -> dict[str, Any]:
-    """Masked LM, features, and features part by part in several processes, which one runs at once."""
+    """Masked LM and features."""
+    return {"bert": run("bert", 50), "encoder": run("encoder", 50)}
+
+
+def more_runs() -> dict[str, Any]:
+    """Features part by part in several processes, which one runs at once; masks; and repairs."""
     parts = 1 if alone().count > 1 else None
-    whole = {"bert": run("bert", 50), "encoder": run("encoder", 50)}
-    return {**whole, "parts": run("encoder", 20, parts), "masks": masks(), "repaired": repaired()}
+    return {"parts": run("encoder", 20, parts), "masks": masks(), "repaired": repaired()}
 
 
 def shares() -> list[list[Any]]:

@@ -22,6 +22,7 @@ from fxprune.traced import Traced
 
 if TYPE_CHECKING:
     from fxprune.deploy.hf import HfExport
+    from fxprune.deploy.program import Exported
 
 PLAN, GRAPH, CERTIFICATE = "plan.json", "student.pt2", "certificate.json"
 
@@ -41,7 +42,7 @@ def save_bundle(slim: Traced, folder: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".save-") as temporary:
         stage = Path(temporary)
         facts: dict[str, Any] = {}
-        files = [*write_plan(slim, stage), *write_graph(slim, stage, facts)]
+        files = [*write_plan(slim, stage), *write_graph(plain_program(slim, facts), stage)]
         try:
             export = write_hf(slim, stage)
             facts["hugging_face"] = hf_facts(export)
@@ -90,19 +91,30 @@ def write_plan(slim: Traced, folder: Path) -> list[Path]:
     return files
 
 
-def write_graph(slim: Traced, folder: Path, facts: dict[str, Any]) -> list[Path]:
-    """Write the graph as .pt2; `facts` learns which class its outputs were of, and what was repaired.
+def plain_program(slim: Traced, facts: dict[str, Any]) -> Exported:
+    """Export the graph; `facts` learns which class its outputs were of, and what was repaired.
 
     Raises:
-        DeployError: the graph cannot be exported or stored.
+        DeployError: it cannot be exported.
     """
-    from fxprune.deploy.pt2 import save_pt2
+    from fxprune.deploy.program import export_program
 
     bare, structure = with_plain_outputs(slim)
     facts["outputs"] = structure
     if "repairs" in slim.meta:
         facts["repairs"] = slim.meta["repairs"].to_data()
-    return [save_pt2(bare, origin_of(slim).example_kwargs, folder / GRAPH)]
+    return export_program(bare, origin_of(slim).example_kwargs)
+
+
+def write_graph(exported: Exported, folder: Path) -> list[Path]:
+    """Write the graph as .pt2.
+
+    Raises:
+        DeployError: it cannot be stored.
+    """
+    from fxprune.deploy.pt2 import store_program
+
+    return [store_program(exported.program, folder / GRAPH)]
 
 
 def write_hf(slim: Traced, folder: Path, *, tokenizer: Any = None) -> HfExport | None:

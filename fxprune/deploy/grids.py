@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fxprune.deploy.description import longest
 from fxprune.traced import Traced
+from fxprune.workload import Workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencySettings:
+    """Where teacher and student are timed: see `latency_table`."""
+
+    grid: tuple[tuple[int, int], ...] = ((1, 32), (1, 128), (8, 128))
+    threads: tuple[int, ...] = (1,)
+    rounds: int = 20
+    seconds: float = 5.0
+
+    def covering(self, workload: Workload) -> LatencySettings:
+        """Return the same, with the shape widths were chosen for."""
+        grid = dict.fromkeys((*self.grid, (workload.batch, workload.length)))
+        return replace(self, grid=tuple(grid), threads=tuple(dict.fromkeys((*self.threads, workload.threads))))
 
 
 def within(grid: Iterable[tuple[int, int]], slim: Traced) -> list[tuple[int, int]]:

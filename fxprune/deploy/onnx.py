@@ -78,16 +78,17 @@ def export_onnx(
         DeployError: no rung agrees with PyTorch; lists each with its reason.
     """
     exported = export_program(module, example_kwargs)
+    return export_exported(exported, path, dynamic_axes=dynamic_axes, tolerance=tolerance, ladder=ladder)
+
+
+def export_exported(exported: Exported, path: str | os.PathLike[str], **settings: Any) -> OnnxExport:
+    """Write an exported program, which the export may change; everything else is as in `export_onnx`."""
     runs = _runs(exported)
-    return write_onnx(
-        exported,
-        path,
-        outputs=tuple(runs[0][1]),
-        error=lambda session: max(worst_error(run(session, kwargs), want) for kwargs, want in runs),
-        dynamic_axes=dynamic_axes,
-        tolerance=tolerance,
-        ladder=ladder,
-    )
+
+    def error(session: InferenceSession) -> float:
+        return max(worst_error(run(session, kwargs), want) for kwargs, want in runs)
+
+    return write_onnx(exported, path, outputs=tuple(runs[0][1]), error=error, **settings)
 
 
 def write_onnx(

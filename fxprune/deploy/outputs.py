@@ -4,44 +4,30 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fxprune.atomic import atomic_write
-from fxprune.deploy.bundle import hf_facts, origin_of, write_graph, write_hf, write_plan
+from fxprune.deploy.bundle import hf_facts, origin_of, plain_program, write_graph, write_hf, write_plan
 from fxprune.deploy.description import describe
 from fxprune.deploy.generation.caches import remembers
-from fxprune.deploy.grids import comparison_inputs, within
+from fxprune.deploy.grids import LatencySettings, comparison_inputs, within
 from fxprune.deploy.manifest import remove_old, write_manifest
 from fxprune.deploy.onnx_facts import export_facts
 from fxprune.errors import FxpruneError
 from fxprune.traced import Traced
-from fxprune.workload import Workload
 
 if TYPE_CHECKING:
     from fxprune.deploy.generation.writing import GenerationExport
     from fxprune.deploy.hf import HfExport
     from fxprune.deploy.latency import LatencyRow
     from fxprune.deploy.onnx import OnnxExport
+    from fxprune.deploy.program import Exported
 
 ONNX, INT8, LATENCY = "onnx/model.onnx", "onnx/model.int8.onnx", "latency.json"
 Stage = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LatencySettings:
-    """Where teacher and student are timed: see `latency_table`."""
-
-    grid: tuple[tuple[int, int], ...] = ((1, 32), (1, 128), (8, 128))
-    threads: tuple[int, ...] = (1,)
-    rounds: int = 20
-    seconds: float = 5.0
-
-    def covering(self, workload: Workload) -> LatencySettings:
-        """Return the same, with the shape widths were chosen for."""
-        grid = dict.fromkeys((*self.grid, (workload.batch, workload.length)))
-        return replace(self, grid=tuple(grid), threads=tuple(dict.fromkeys((*self.threads, workload.threads))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +96,7 @@ def write_outputs(
     writer.facts |= describe(slim, tokenizer)
     writer.stage("plan", lambda: write_plan(slim, folder))
     writer.stage("Hugging Face model", lambda: writer.hugging_face(tokenizer))
-    writer.stage("graph (.pt2)", lambda: write_graph(slim, folder, writer.facts))
+    writer.stage("graph (.pt2)", lambda: write_graph(writer.program, folder))
     writer.stage("ONNX", writer.onnx_file)
     if remembers(origin_of(slim).model_class):
         writer.stage("ONNX with a cache", writer.generating)
@@ -149,15 +135,20 @@ class _Writer:
             self.failures[name] = str(error)
         write_manifest(self.folder, self.files, {**self.facts, "failures": self.failures})
 
+    @cached_property
+    def program(self) -> Exported:
+        """What .pt2 and ONNX are both written from; the latter last, for it may change it."""
+        return plain_program(self.slim, self.facts)
+
     def hugging_face(self, tokenizer: Any) -> Iterable[Path]:
         self.hf = write_hf(self.slim, self.folder, tokenizer=tokenizer)
         self.facts["hugging_face"] = hf_facts(self.hf)
         return self.hf.files if self.hf else ()
 
     def onnx_file(self) -> Iterable[Path]:
-        from fxprune.deploy.onnx import export_onnx
+        from fxprune.deploy.onnx import export_exported
 
-        self.onnx = export_onnx(self.slim, origin_of(self.slim).example_kwargs, self.folder / ONNX)
+        self.onnx = export_exported(self.program, self.folder / ONNX)
         self.onnx_bytes["student"] = _size(self.onnx)
         self.facts["onnx_bytes"] = self.onnx_bytes
         self.facts["onnx"] = export_facts(self.onnx)

@@ -34,11 +34,19 @@ def save_pt2(module: nn.Module, example_kwargs: Mapping[str, Any], path: str | o
         CaptureError: the module cannot be captured.
         DeployError: its graph cannot be exported or stored.
     """
-    exported = export_program(module, example_kwargs)
+    return store_program(export_program(module, example_kwargs).program, path)
+
+
+def store_program(program: ExportedProgram, path: str | os.PathLike[str]) -> Path:
+    """Write an exported program.
+
+    Raises:
+        DeployError: it cannot be stored.
+    """
     with atomic_path(path) as temporary:
         try:
             with quiet():
-                torch.export.save(exported.program, temporary)
+                torch.export.save(program, temporary)
         except Exception as err:  # serialisation fails in as many ways as there are ops
             raise DeployError("the graph cannot be stored as .pt2", cause=first_line(err)) from err
     return Path(path)

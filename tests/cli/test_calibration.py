@@ -23,7 +23,7 @@ def images(here):
     return "images"
 
 
-@pytest.mark.parametrize("head", ["classes", "translation", "images"])
+@pytest.mark.parametrize("head", ["classes", pytest.param("translation", marks=pytest.mark.slow), "images"])
 def test_static_int8_reads_what_the_model_takes(run, heads, text, images, head):
     data = images if head == "images" else text
     options = ("--int8", "static", "--dataset", data, "--calibration-batches", 2, "--output", "o.onnx", "--json")
@@ -34,7 +34,8 @@ def test_static_int8_reads_what_the_model_takes(run, heads, text, images, head):
     assert told["cosine"] > 0.99
 
 
-@pytest.mark.parametrize("head", [pytest.param("translation", marks=pytest.mark.slow), "images"])
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["translation", "images"])
 def test_a_repair_reads_what_the_model_takes(run, heads, text, images, head):
     data = images if head == "images" else text
     options = ("--repair", "least-squares", "--repair-batches", 2, "--no-latency", "--output", "out")

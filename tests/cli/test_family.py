@@ -12,9 +12,10 @@ from torch import nn
 
 import fxprune
 from fxprune.cli.snapshots import Family
+from fxprune.deploy.grids import LatencySettings
 from fxprune.deploy.manifest import read_manifest, write_manifest
 from fxprune.deploy.onnx import export_onnx
-from fxprune.deploy.outputs import ONNX, LatencySettings, Outputs
+from fxprune.deploy.outputs import ONNX, Outputs
 
 pytestmark = pytest.mark.captures
 SIZES = ("70%", "40%")

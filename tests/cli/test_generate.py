@@ -54,6 +54,7 @@ def test_generate_continues_prompts_as_the_library_does(run, words, decoder):
     assert "tokens/s" in plain.stderr
 
 
+@pytest.mark.slow
 def test_int8_files_alone(run, decoder, here):
     model, _, _ = decoder
     told = json.loads(run("export", model, "--with-past", "--int8", "--output", "small", "--json").stdout)

@@ -97,6 +97,7 @@ def test_a_config_the_class_does_not_run_at_is_refused(slim_bert, bert):
         fit(model, own, inputs)
 
 
+@pytest.mark.slow
 def test_a_single_head_leaves_nothing_to_copy():
     """The dense model brings its heads in order before it joins them; of a class with one head no trace has that."""
     torch.manual_seed(0)

@@ -102,13 +102,13 @@ def test_a_rung_that_fails_is_recorded_and_the_next_one_is_tried(small, tmp_path
     assert list(export.failures) == ["no such opset"]
 
 
-def wrong(model):
+def wrong(model, **_):
     """Leave out an op."""
     node = next(node for node in model.graph if node.op_type == "Tanh")
     values.replace(node.outputs[0], node.inputs[0])
 
 
-def broken(model):
+def broken(model, **_):
     raise RuntimeError("no such axis")
 
 
@@ -121,6 +121,7 @@ def test_a_rewrite_that_is_wrong_is_caught_and_the_next_rung_is_taken(small, tmp
     assert reason in export.failures[LEAN]
 
 
+@pytest.mark.slow
 def test_plain_attention_agrees_as_well(bert, tmp_path):
     export = export_onnx(bert.build(), bert.inputs(), tmp_path / "model.onnx", ladder=LADDER[-1:])
     assert "Attention" not in {node.op_type for node in onnx.load(export.path).graph.node}

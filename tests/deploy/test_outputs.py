@@ -13,9 +13,10 @@ from torch.export import Dim
 import fxprune
 from fxprune.deploy import hf, onnx
 from fxprune.deploy.generation import quantising
+from fxprune.deploy.grids import LatencySettings, within
 from fxprune.deploy.manifest import read_manifest, remove_old, write_manifest
 from fxprune.deploy.output_folder import begin_outputs, check_output
-from fxprune.deploy.outputs import LatencySettings, within, write_outputs
+from fxprune.deploy.outputs import write_outputs
 from fxprune.errors import DeployError, UsageError
 from fxprune.traced import Provenance
 
@@ -129,7 +130,7 @@ def test_a_form_that_fails_costs_only_itself(slim_bert, tmp_path, monkeypatch):
         raise DeployError("no config expresses it")
 
     monkeypatch.setattr(hf, "save_hf", refuse)
-    monkeypatch.setattr(onnx, "export_onnx", refuse)
+    monkeypatch.setattr(onnx, "export_exported", refuse)
     outputs = write_outputs(slim_bert[0], tmp_path, latency=QUICK)
     assert (outputs.hf, outputs.onnx, outputs.latency) == (None, None, ())
     assert list(outputs.failures) == ["Hugging Face model", "ONNX"]
@@ -138,7 +139,7 @@ def test_a_form_that_fails_costs_only_itself(slim_bert, tmp_path, monkeypatch):
 
 
 def test_the_files_of_an_earlier_run_go_and_all_others_stay(slim_bert, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx, "export_onnx", lambda *_, **__: (_ for _ in ()).throw(DeployError("not today")))
+    monkeypatch.setattr(onnx, "export_exported", lambda *_, **__: (_ for _ in ()).throw(DeployError("not today")))
     for name in ("latency.json", "notes.txt"):
         (tmp_path / name).write_text("old")
     write_manifest(tmp_path, [tmp_path / "latency.json"], {})
@@ -148,7 +149,7 @@ def test_the_files_of_an_earlier_run_go_and_all_others_stay(slim_bert, tmp_path,
 
 
 def test_a_card_of_someone_else_stays_and_is_told(slim_bert, tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx, "export_onnx", lambda *_, **__: (_ for _ in ()).throw(DeployError("not today")))
+    monkeypatch.setattr(onnx, "export_exported", lambda *_, **__: (_ for _ in ()).throw(DeployError("not today")))
     (tmp_path / "README.md").write_text("mine")
     for _ in range(2):
         outputs = write_outputs(slim_bert[0], tmp_path)

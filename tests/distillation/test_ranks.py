@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from processes import launch, returned
-from sharing import alone, death, disagreement, runs, shares, silence
+from sharing import alone, death, disagreement, more_runs, runs, shares, silence
 
 from fxprune.distillation.objective import Batch
 from fxprune.distillation.ranks import _buckets
@@ -60,7 +60,7 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     started = launch(tmp_path, runs, shares, disagreement, silence, death)
     one, batches = runs(), shares()
     two = returned(tmp_path, started)
-    for name in ("bert", "encoder", "parts", "masks", "repaired"):
+    for name in one:
         they_follow_one(two["runs"], one, name)
     assert two["shares"] == [batches] * 2
     those_that_disagree_are_told_so(two["disagreement"])
@@ -69,8 +69,16 @@ def test_two_processes_are_one(tmp_path: Path) -> None:
     assert two["death"][1] is None
 
 
+@pytest.mark.slow
+def test_two_processes_are_one_with_parts_masks_and_repairs(tmp_path: Path) -> None:
+    started = launch(tmp_path, more_runs)
+    one, two = more_runs(), returned(tmp_path, started)["more_runs"]
+    for name in one:
+        they_follow_one(two, one, name)
+
+
 def they_follow_one(two: list[Any], one: dict[str, Any], name: str) -> None:
-    """Masked LM, features, and features part by part; the last row is the held-out text."""
+    """Every loss, and the last row, of the held-out text."""
     first, second = (found[name] for found in two)
     assert first == second
     history, cuts, plan = one[name]

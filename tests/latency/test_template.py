@@ -59,6 +59,7 @@ def test_a_filled_in_file_has_the_shapes_of_an_exported_one_and_runs(
     assert {key: value.shape for key, value in got.items()} == {key: value.shape for key, value in want.items()}
 
 
+@pytest.mark.slow
 def test_an_int8_file_is_filled_in_too_and_is_what_an_int8_export_writes(tmp_path: Path) -> None:
     files = files_of("bert")
     files.precision = "int8"

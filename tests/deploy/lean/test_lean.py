@@ -20,8 +20,8 @@ from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import worst_error
 from fxprune.deploy.program import export_program
 
-QUICK = ["BertForMaskedLM", "LlamaForCausalLM", "ViTForImageClassification"]
-LONG = ["ModernBertForMaskedLM", "GPT2LMHeadModel", "T5ForConditionalGeneration"]
+QUICK = ["BertForMaskedLM", "LlamaForCausalLM"]
+LONG = ["ViTForImageClassification", "ModernBertForMaskedLM", "GPT2LMHeadModel", "T5ForConditionalGeneration"]
 REWRITES = {
     "masks": [simplify_masks],
     "axes": [keep_axes],
