@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fxprune.deploy.lean.values import constant, insert, made_by, replace, same, sizes
+from fxprune.deploy.lean.values import constant, insert, made_by, replace, same, single_use, sizes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,11 +23,11 @@ def keep_axes(graph: ir.Graph) -> None:
         weight, bias = _turned(graph, node), node.inputs[2] if len(node.inputs) > 2 else None
         if lead is None or weight is None or not _is_plain(node, bias) or node.outputs[0].is_graph_output():
             continue
-        assert weight.const_value is not None
-        source = _before_joined(node.inputs[0], [*lead, weight.const_value.shape[0]])
+        read, made = sizes(weight) or (None, None)
+        source = _before_joined(node.inputs[0], [*lead, read])
         if source is None:
             continue
-        shape: list[Size] = [*lead, weight.const_value.shape[1]]
+        shape: list[Size] = [*lead, made]
         found = insert(node, "MatMul", [source, weight], shape)
         found = found if bias is None else insert(node, "Add", [found, bias], shape)
         for reshape in reshapes:
@@ -51,13 +51,15 @@ def _is_plain(node: ir.Node, bias: ir.Value | None) -> bool:
 
 
 def _turned(graph: ir.Graph, node: ir.Node) -> ir.Value | None:
-    """Return the weight as (in, out)."""
+    """Return the weight as (in, out); None if that would be a second copy of it."""
     weight = node.inputs[1]
     if weight is None or weight.const_value is None:
         return None
     turned = node.attributes.get("transB")
     if turned is None or not turned.as_int():
         return weight
+    if not single_use(weight):
+        return None
     return constant(graph, weight.const_value.numpy().T.copy(), f"{weight.name}_transposed")
 
 

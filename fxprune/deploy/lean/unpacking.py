@@ -54,11 +54,12 @@ def unpack_products(graph: ir.Graph) -> None:
         weight, found = node.inputs[1], sizes(node.outputs[0])
         if weight is None or weight.const_value is None or not single_use(weight) or not found:
             continue
-        if len(weight.const_value.shape) != 2:
+        *rows, width = weight.const_value.numpy().shape
+        if len(rows) != 1:
             continue
         total, bias = _biased(node)
-        axes, width = len(found) - 1, weight.const_value.shape[1]
-        columns = np.arange(width).reshape((1,) * axes + (width,))
+        axes = len(found) - 1
+        columns = np.arange(width).reshape(*[1] * axes, width)
         whole = _Part(value=total, columns=columns, places=tuple(range(axes)), lead=found[:-1], width=width)
         parts = list(_parts(whole))
         read = np.concatenate([np.zeros(0, dtype=np.int64), *(part.columns.ravel() for part in parts)])
@@ -71,7 +72,7 @@ def unpack_products(graph: ir.Graph) -> None:
 def _biased(node: ir.Node) -> tuple[ir.Value, ir.Value | None]:
     """Return a product with its bias added, and the bias."""
     product = node.outputs[0]
-    addition = product.uses()[0].node if single_use(product) else None
+    addition = next(iter(product.uses())).node if single_use(product) else None
     if addition is None or addition.op_type != "Add" or addition.domain != "":
         return product, None
     bias = next((value for value in addition.inputs if value is not product), None)
@@ -112,8 +113,9 @@ def _split(part: _Part, node: ir.Node) -> list[_Part] | None:
     axis = _axis(part, attribute.as_int() if attribute is not None else 0)
     if axis is None:
         return None
-    held = [(sizes(output) or (None,) * part.columns.ndim)[axis] for output in node.outputs]
-    if not all(isinstance(size, int) for size in held) or sum(held) != part.columns.shape[axis]:
+    shapes = [sizes(output) for output in node.outputs]
+    held = [size for shape in shapes if shape is not None and isinstance(size := shape[axis], int)]
+    if len(held) < len(shapes) or sum(held) != part.columns.shape[axis]:
         return None
     pieces = np.split(part.columns, np.cumsum(held)[:-1], axis=axis)
     return [replace(part, value=value, columns=piece) for value, piece in zip(node.outputs, pieces, strict=True)]
@@ -161,10 +163,10 @@ def _reshape(part: _Part, node: ir.Node) -> list[_Part] | None:
     found, axes = sizes(node.outputs[0]), len(part.lead)
     if found is None or part.places != tuple(range(axes)) or not values.same(found[:axes], part.lead):
         return None
-    rest = found[axes:]
-    if not all(isinstance(size, int) for size in rest):
+    rest = [size for size in found[axes:] if isinstance(size, int)]
+    if len(rest) < len(found) - axes:
         return None
-    return [replace(part, value=node.outputs[0], columns=part.columns.reshape((1,) * axes + rest))]
+    return [replace(part, value=node.outputs[0], columns=part.columns.reshape(*[1] * axes, *rest))]
 
 
 def _transpose(part: _Part, node: ir.Node) -> list[_Part] | None:

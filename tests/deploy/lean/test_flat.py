@@ -54,6 +54,15 @@ def test_axes_may_be_joined_in_steps(written):
             KEPT | {"Relu": 1},
         ),
         "the bias has rows": (GEMM.replace("float[8] wbias", "float[1, 8] wbias"), KEPT),
+        "another op reads a weight that would be turned": (
+            GEMM.replace("float[6, 8] ww", "float[8, 6] ww")
+            .replace("Gemm(", "Gemm<transB: int = 1>(")
+            .replace(
+                "out = Reshape(product, parted)",
+                "some = Reshape(product, parted)\n  most = ReduceMax(ww)\n  out = Mul(some, most)",
+            ),
+            KEPT | {"ReduceMax": 1, "Mul": 1},
+        ),
         "there is no weight": (GEMM.replace("float[6, 8] ww", "float[6, 8] y").replace("rows, ww", "rows, y"), KEPT),
     }.values(),
 )
