@@ -36,6 +36,7 @@ from fxprune.distillation.rescue import UnfinishedError
 from fxprune.distillation.run import StartReport, distill
 from fxprune.distillation.settling import with_segments
 from fxprune.distillation.waypoints import folder_name
+from fxprune.flops import length_counted
 from fxprune.occupied import Seat
 from fxprune.preprocessors import load_preprocessor
 from fxprune.sources import Source, example_inputs, load_model
@@ -184,7 +185,7 @@ class _Distilling:
     def _write(self, result: DistillResult, metrics: Metrics, stopped: UnfinishedError | None) -> None:
         config, folder, family = self.order.config, self.job.folder, self.family
         latency = self.job.latency if stopped is None else None
-        flops = flop_facts(result.teacher_flops, result.student_flops, config.length)
+        flops = flop_facts(result.teacher_flops, result.student_flops, length_counted(result.student, config.length))
         facts = {
             **self.facts,
             "params": {"teacher": result.teacher_params, "student": result.student_params},

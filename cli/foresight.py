@@ -18,7 +18,7 @@ from fxprune.groups import analyse
 from fxprune.sources import Source, example_inputs, load_shell
 from fxprune.traced import Traced
 from fxprune.widths import Constraints
-from fxprune.wording import folded, short
+from fxprune.wording import folded, shape_name, short
 
 Free = Callable[[Traced, Any], frozenset[int] | None]  # (captured, tokenizer) -> outputs that may be cut, if known
 
@@ -74,7 +74,8 @@ def sizes(planned: Forecast) -> str:
         parts.append(f"{planned.dense_params:,} -> {most}{planned.params:,} parameters")
     if planned.flops is not None and planned.dense_flops is not None:
         after = short(planned.flops)
-        parts.append(f"{short(planned.dense_flops)} -> {most}{after} FLOPs at 1 x {planned.length}")
+        at = shape_name(1, planned.length)
+        parts.append(f"{short(planned.dense_flops)} -> {most}{after} FLOPs at {at}")
     return ", ".join(parts)
 
 

@@ -21,6 +21,7 @@ from fxprune.deploy.grids import LatencySettings
 from fxprune.deploy.output_folder import check_output
 from fxprune.deploy.outputs import write_outputs
 from fxprune.distillation.calibration import calibration_inputs
+from fxprune.flops import length_counted
 from fxprune.forecast import flops_of
 from fxprune.groups import feature_outputs
 from fxprune.occupied import Seat
@@ -94,7 +95,9 @@ def _prune(model: str, cut: Cut, to: Target, seat: Seat) -> None:
     dense, left = teacher.num_parameters(), slim.num_parameters()
     settings = {**asdict(cut), "plan_file": cut.plan_file and str(cut.plan_file)}
     flops = flop_facts(
-        flops_of(teacher, analyse(teacher), cut.length), flops_of(slim, slim.meta["groups"], cut.length), cut.length
+        flops_of(teacher, analyse(teacher), cut.length),
+        flops_of(slim, slim.meta["groups"], cut.length),
+        length_counted(teacher, cut.length),
     )
     facts = {
         **made_by("prune", model, cut.dataset),

@@ -15,7 +15,7 @@ from fxprune.deploy.latency import LatencyRow
 from fxprune.deploy.latency_text import to_table
 from fxprune.deploy.onnx_facts import export_facts
 from fxprune.deploy.outputs import Outputs
-from fxprune.wording import megabytes, short
+from fxprune.wording import megabytes, shape_name, short
 
 Row = tuple[str, str, str, str]  # quantity, teacher, student, ratio
 
@@ -72,8 +72,8 @@ def size_rows(teacher: int, student: int, outputs: Outputs) -> list[Row]:
     return rows
 
 
-def flop_facts(teacher: int | None, student: int | None, length: int) -> dict[str, Any]:
-    """Return the FLOPs of both models, and what they were counted at."""
+def flop_facts(teacher: int | None, student: int | None, length: int | None) -> dict[str, Any]:
+    """Return the FLOPs of both models, and what they were counted at; `length` as `length_counted` returns it."""
     return {"teacher": teacher, "student": student, "batch": 1, "length": length}
 
 
@@ -82,7 +82,7 @@ def flop_rows(facts: Mapping[str, Any]) -> list[Row]:
     teacher, student = facts["teacher"], facts["student"]
     if not teacher or not student:
         return []
-    title = f"FLOPs at {facts['batch']} x {facts['length']}"
+    title = f"FLOPs at {shape_name(facts['batch'], facts['length'])}"
     return [(title, short(teacher), short(student), f"{teacher / student:.2f}x fewer")]
 
 
@@ -98,15 +98,18 @@ def loss_rows(objective: str, held_out: Mapping[str, Mapping[str, float]]) -> li
 
 
 def latency_rows(rows: Iterable[LatencyRow]) -> list[Row]:
-    """Return the medians of both models at each shape."""
+    """Return the medians of both models at each shape, and of the int8 file of the student."""
     cells: dict[tuple[int, int | None, int], dict[str, LatencyRow]] = {}
     for row in rows:
         cells.setdefault((row.batch, row.length, row.threads), {})[row.model] = row
     found = []
     for (batch, length, threads), models in cells.items():
-        shape = f"{batch} x {length}" if length else f"batch {batch}"
-        title = f"latency {shape}, {threads} thread{'s' if threads > 1 else ''}, p50"
-        dense, slim = models.get("teacher"), models["student"]
-        ratio = f"{dense.p50_ms / slim.p50_ms:.2f}x faster" if dense else ""
-        found.append((title, f"{dense.p50_ms:.2f} ms" if dense else "", f"{slim.p50_ms:.2f} ms", ratio))
+        title = f"{shape_name(batch, length)}, {threads} thread{'s' if threads > 1 else ''}, p50"
+        dense = models.get("teacher")
+        for name, kind in (("student", "latency"), ("student int8", "int8 latency")):
+            if (slim := models.get(name)) is not None:
+                ratio = f"{dense.p50_ms / slim.p50_ms:.2f}x faster" if dense else ""
+                found.append(
+                    (f"{kind} {title}", f"{dense.p50_ms:.2f} ms" if dense else "", f"{slim.p50_ms:.2f} ms", ratio)
+                )
     return found

@@ -68,6 +68,13 @@ class FlopBudget:
         return FlopBudget(self.sizes.depending(self.products, names), self.sizes)
 
 
+def length_counted(traced: GraphModule, length: int) -> int | None:
+    """Return `length` if FLOPs depend on it: None where no input has a free length, such as pictures."""
+    inputs = [value for node in traced.graph.find_nodes(op="placeholder") for value in results_of(node) or []]
+    free = any(isinstance(size, SymInt) for value in inputs for size in value.shape[1:])
+    return length if free else None
+
+
 def symbols_of(traced: GraphModule, batch: int, length: int) -> dict[str, int]:
     """Return the value of the symbolic sizes, from those of the inputs: dimension 0 is the batch, others a length."""
     given: dict[object, int] = {}

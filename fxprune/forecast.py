@@ -11,7 +11,7 @@ from torch.fx import GraphModule
 from fxprune.allocation import TOLERANCE
 from fxprune.budget import Budget
 from fxprune.errors import AnalysisError
-from fxprune.flops import FlopBudget
+from fxprune.flops import FlopBudget, length_counted
 from fxprune.global_allocation import GlobalAllocation
 from fxprune.goal import Goal
 from fxprune.groups import Groups
@@ -28,7 +28,7 @@ class Forecast:
     Attributes:
         dense_params, dense_flops: of the model; FLOPs at batch 1 and `length`, None where they depend on data.
         params, flops: of what is left, or at most; None where scores decide that are not known yet.
-        length: tokens that FLOPs are counted at.
+        length: tokens that FLOPs are counted at; None if the model has no free length.
         widths: group -> (units, units that stay), of those that shrink; empty where scores decide.
         final: units that stay, or what spreads the budget once there are scores.
         notes: a target that is not met to 1 %.
@@ -38,7 +38,7 @@ class Forecast:
     params: int | None
     dense_flops: int | None
     flops: int | None
-    length: int
+    length: int | None
     widths: Mapping[str, tuple[int, int]]
     final: Counts | GlobalAllocation = field(repr=False)
     notes: tuple[str, ...] = ()
@@ -60,16 +60,17 @@ def forecast(
     """
     params, flops = Budget.of(traced, groups), _flops(traced, groups, goal.length)
     dense = {"dense_params": params.count({}), "dense_flops": None if flops is None else flops.flops()}
+    length = length_counted(traced, goal.length)
     if goal.allocation == "global":
         spread = goal.spread(traced, groups, limits)
         bound = {"params": None, "flops": None, ("params" if goal.target_flops is None else "flops"): spread.target}
-        return Forecast(**dense, **bound, length=goal.length, widths={}, final=spread)  # type: ignore[arg-type]
+        return Forecast(**dense, **bound, length=length, widths={}, final=spread)  # type: ignore[arg-type]
     counts = goal.counts(traced, groups, limits) if timed is None else timed.counts
     return Forecast(
         **dense,  # type: ignore[arg-type]
         params=params.count(counts),
         flops=None if flops is None else flops.flops(counts),
-        length=goal.length,
+        length=length,
         widths={name: (groups[name].size, n) for name, n in counts.items() if n < groups[name].size},
         final=counts,
         notes=(*_missed(goal, traced, groups, counts), *(timed.notes() if timed is not None else ())),

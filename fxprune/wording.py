@@ -27,6 +27,15 @@ def megabytes(size: int | None) -> str:
     return "" if size is None else f"{size / 1e6:,.1f} MB"
 
 
+def shape_name(batch: object, length: object) -> str:
+    """Return what something is measured at; a model without a sequence has no length.
+
+    >>> shape_name(8, 128), shape_name(8, None)
+    ('8 x 128', 'batch 8')
+    """
+    return f"{batch} x {length}" if length else f"batch {batch}"
+
+
 def folded(name: str) -> str:
     """``encoder.layer.3.dense`` is one of ``encoder.layer.*.dense``.
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fxprune import api
 from fxprune.allocation import TOLERANCE, parse_count, solve
 from fxprune.errors import AnalysisError, PlanError
-from fxprune.flops import FlopBudget
+from fxprune.flops import FlopBudget, length_counted
 from fxprune.groups import analyse
 from fxprune.student import Student
 from fxprune.unit_scores import random_units
@@ -33,6 +33,11 @@ def inputs_of(name: str, batch: int, length: int) -> Inputs:
     if "decoder_input_ids" in given:  # both texts have the one length
         given["decoder_input_ids"] = given["input_ids"]
     return {key: value.double() if value.is_floating_point() else value for key, value in given.items()}
+
+
+def test_pictures_have_no_length() -> None:
+    assert length_counted(traced_of("bert"), 32) == 32
+    assert length_counted(traced_of("conv_stem"), 32) is None
 
 
 @pytest.mark.parametrize("name", NAMES)

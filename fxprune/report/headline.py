@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from fxprune.report.cleaning import listed, mapping, number, text, whole
 from fxprune.report.numbers import change, count, megabytes, milliseconds, ratio, short, value
 from fxprune.report.reading import WEIGHTS, Results
+from fxprune.wording import shape_name
 
 Row: TypeAlias = tuple[str, str, str, str]  # quantity, teacher, student, change
 COLUMNS = ("", "teacher", "student", "change")
@@ -59,8 +60,7 @@ def shapes(latency: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
 
 def _shape(row: Mapping[str, Any]) -> str:
     length, threads = whole(row.get("length")), whole(row.get("threads")) or 1
-    sizes = f"{row.get('batch')} x {length}" if length else f"batch {row.get('batch')}"
-    return text(f"{sizes}, {threads} thread{'s' if threads > 1 else ''}")
+    return text(f"{shape_name(row.get('batch'), length)}, {threads} thread{'s' if threads > 1 else ''}")
 
 
 def medians(rows: list[Mapping[str, Any]]) -> dict[str, float]:
@@ -86,7 +86,7 @@ def _flops(results: Results) -> Iterator[Row]:
     flops = results.part("flops")
     before, after = whole(flops.get("teacher")), whole(flops.get("student"))
     if before and after:
-        title = text(f"FLOPs at {flops.get('batch')} x {flops.get('length')}")
+        title = text(f"FLOPs at {shape_name(flops.get('batch'), flops.get('length'))}")
         yield title, short(before), short(after), ratio(before, after, "fewer")
 
 

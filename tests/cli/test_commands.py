@@ -202,6 +202,10 @@ def test_medians_stand_beside_the_teachers():
     rest |= {"p25_ms": 1.0, "p75_ms": 2.0, "p95_ms": 3.0, "batch": 1, "threads": 1}
     rows = [LatencyRow(model=m, length=8, p50_ms=ms, **rest) for m, ms in (("teacher", 4.0), ("student", 2.0))]
     assert latency_rows(rows) == [("latency 1 x 8, 1 thread, p50", "4.00 ms", "2.00 ms", "2.00x faster")]
+    small = LatencyRow(model="student int8", length=8, p50_ms=1.0, **rest)
+    assert latency_rows([*rows, small])[1:] == [
+        ("int8 latency 1 x 8, 1 thread, p50", "4.00 ms", "1.00 ms", "4.00x faster")
+    ]
     alone = LatencyRow(model="student", length=None, p50_ms=2.0, **{**rest, "threads": 2})
     assert latency_rows([alone]) == [("latency batch 1, 2 threads, p50", "", "2.00 ms", "")]
 
