@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fxprune.atomic import atomic_write
 from fxprune.deploy.generation.caches import NoCacheError, check_remembers
 from fxprune.deploy.generation.quantising import quantise
 from fxprune.deploy.generation.settings import DECODER, ENCODER, SETTINGS, WITH_PAST, int8_name
@@ -78,7 +78,7 @@ def _only_int8(model: Any, folder: Path, tables: bool) -> GenerationExport:
         dense = export_generation(model, Path(temporary))
         written = quantise(dense, folder, tables=tables)
         settings = folder / SETTINGS
-        os.replace(Path(temporary) / SETTINGS, settings)
+        atomic_write(settings, (Path(temporary) / SETTINGS).read_bytes())
     return replace(written, files=(settings, *(file for export in written.int8.values() for file in export.files)))
 
 
