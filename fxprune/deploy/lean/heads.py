@@ -119,9 +119,10 @@ def _flat_rotary(node: ir.Node, heads: int) -> _Flat | None:
 
 
 def _flat_repeated(node: ir.Node) -> _Flat | None:
-    """See through heads that are repeated for grouped queries: the op does that itself."""
-    repeated = made_by(node.inputs[0], "Expand")
-    single = made_by(repeated.inputs[0], "Unsqueeze") if repeated is not None else None
+    """See through heads that are repeated, even once, for grouped queries: the op does that itself."""
+    repeated = made_by(node.inputs[0], "Expand", "Unsqueeze")
+    expanded = repeated is not None and repeated.op_type == "Expand"
+    single = made_by(repeated.inputs[0], "Unsqueeze") if repeated is not None and expanded else repeated
     if repeated is None or single is None or integers(single.inputs[1]) != [2]:
         return None
     before, after, whole = sizes(single.inputs[0]), sizes(repeated.outputs[0]), sizes(node.outputs[0])

@@ -55,6 +55,22 @@ def test_heads_repeated_for_grouped_queries_are_not_copied(written):
     assert written(text, b=2, s=3).after(fold_heads) == {"Attention": 1}
 
 
+def test_heads_repeated_once_are_not_copied_either(written):
+    """What a cut to one query a key leaves: the exporter drops the Expand, and keeps what is around it."""
+    repeated = "".join(
+        line.replace(f"{name}e,", f"{name}u,") + "\n"
+        for name, size in (("k", 5), ("v", 7))
+        for line in REPEAT.format(name, size).splitlines()
+        if "five" not in line
+    )
+    text = graph(4, attention=repeated + "y4 = Attention<scale: float = 0.3>(qt, kr, vr)")
+    sizes = [
+        f"float[b, 4, 1, s, {size}] {name}u, float[b, 4, s, {size}] {name}r" for name, size in (("k", 5), ("v", 7))
+    ]
+    text = text.replace(" {", f" <{', '.join(sizes)}> {{", 1)
+    assert written(text, b=2, s=3).after(fold_heads) == {"Attention": 1}
+
+
 def test_a_result_that_is_read_on_four_axes_is_split_again(written):
     join = "  negative = Neg(y4)\n" + JOIN.replace("(y4)", "(negative)")
     done = written(graph(join=join), b=2, s=3).after(fold_heads)
