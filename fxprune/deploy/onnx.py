@@ -18,7 +18,7 @@ from fxprune.atomic import move_files
 from fxprune.deploy.fusions import count_ops
 from fxprune.deploy.lean import make_lean
 from fxprune.deploy.onnx_graph import tidy
-from fxprune.deploy.onnx_ops import rewrite_reversed, translations
+from fxprune.deploy.onnx_ops import rewrite_ops, translations
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import input_tensors, output_tensors, worst_error
 from fxprune.deploy.program import Exported, export_program, first_line, innermost
@@ -109,7 +109,7 @@ def write_onnx(
         outputs: their names, in order.
         error: runs a file in all shapes it must hold in, and returns the largest relative error.
     """
-    rewrite_reversed(exported.program)
+    rewrite_ops(exported.program)
     attempt = _Attempt(exported, Path(path), outputs, dynamic_axes or {}, error, tolerance)
     attempt.path.parent.mkdir(parents=True, exist_ok=True)
     failures: dict[str, str] = {}

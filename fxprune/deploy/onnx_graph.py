@@ -54,7 +54,7 @@ def _rename_axes(value: Any, symbols: Mapping[str, str]) -> None:
     value.shape = type(value.shape)(
         [
             size
-            if isinstance(size, int)
+            if isinstance(size, int) or size.value is None  # unknown, and not the same as another unknown one
             else re.sub(r"\w+", lambda word: symbols.get(word[0], word[0]), str(size.value))
             for size in value.shape
         ]

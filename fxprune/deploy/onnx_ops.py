@@ -13,12 +13,18 @@ from torch.fx import Graph, Node
 aten = torch.ops.aten
 
 
-def rewrite_reversed(program: ExportedProgram) -> None:
-    """Write ``c - x`` as ``-x + c``: the exporter promotes the types of the former to a call that does not exist."""
+def rewrite_ops(program: ExportedProgram) -> None:
+    """Write what the exporter breaks in words it knows.
+
+    ``c - x`` is ``-x + c``: it promotes the types of the former to a call that does not exist. Heads of queries that
+    all attend to one head of keys are grouped queries: without that word it refuses what PyTorch broadcasts.
+    """
     graph = program.graph
     for node in list(graph.nodes):
         if node.target is aten.rsub.Scalar:
             _replace_reversed(graph, node)
+        elif node.target is aten.scaled_dot_product_attention.default and _shares_keys(*node.args[:3]):
+            node.kwargs = {**node.kwargs, "enable_gqa": True}
     program.graph_module.recompile()
 
 
@@ -32,6 +38,12 @@ def _replace_reversed(graph: Graph, node: Node) -> None:
     summed.meta = {**node.meta}
     node.replace_all_uses_with(summed)
     graph.erase_node(node)
+
+
+def _shares_keys(query: Any, key: Any, value: Any) -> bool:
+    """Return whether every head of the queries attends to the one head of keys and values."""
+    heads = [node.meta["val"].shape[1] if node.meta["val"].ndim == 4 else None for node in (query, key, value)]
+    return isinstance(heads[0], int) and heads[0] > 1 and heads[1:] == [1, 1]
 
 
 def translations(program: ExportedProgram) -> Mapping[Callable[..., Any], Callable[..., Any]]:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx_ir as ir
+import pytest
 import torch
 from torch import Tensor, nn
 
 from fxprune.deploy.onnx import export_onnx
-from fxprune.deploy.onnx_ops import rewrite_reversed
+from fxprune.deploy.onnx_graph import tidy
+from fxprune.deploy.onnx_ops import rewrite_ops
 from fxprune.deploy.program import export_program
 
 
@@ -27,7 +30,7 @@ INPUTS = {"x": torch.randn(5, 13, 4), "mask": torch.ones(5, 13, dtype=torch.int6
 def test_a_number_minus_a_tensor_is_written_without_the_op_the_exporter_breaks() -> None:
     exported = export_program(Reversed().eval(), INPUTS)
     before = exported.program.module()(**INPUTS)
-    rewrite_reversed(exported.program)
+    rewrite_ops(exported.program)
     targets = {node.target for node in exported.program.graph.nodes}
     assert torch.ops.aten.rsub.Scalar not in targets
     assert torch.equal(exported.program.module()(**INPUTS), before)
@@ -53,3 +56,31 @@ def test_experts_of_a_library_op_go_to_onnx(tmp_path: Path) -> None:
             return torch.ops.transformers.grouped_mm_fallback(x, self.weights, ends.to(torch.int32))
 
     assert export_onnx(Experts().eval(), {"x": torch.randn(7, 4)}, tmp_path / "model.onnx").max_error < 1e-5
+
+
+class OneKey(nn.Module):
+    """Many heads of queries attend to one head of keys and values, which PyTorch broadcasts."""
+
+    def __init__(self, heads: int = 4) -> None:
+        super().__init__()
+        self.heads, self.queries, self.keys = heads, nn.Linear(8, 8 * heads), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query = self.queries(x).view(*x.shape[:2], self.heads, 8).transpose(1, 2)
+        key = self.keys(x)[:, None]
+        return nn.functional.scaled_dot_product_attention(query, key, key)
+
+
+@pytest.mark.parametrize("heads", [4, 1])
+def test_attention_to_keys_of_one_head_is_one_op(tmp_path: Path, heads: int) -> None:
+    export = export_onnx(OneKey(heads).eval(), {"x": torch.randn(5, 13, 8)}, tmp_path / "model.onnx")
+    assert (export.rung, export.fused["Attention"]) == ("lean", 1)
+    assert export.max_error < 1e-5
+
+
+def test_sizes_that_are_not_known_are_not_the_same() -> None:
+    program = export_program(Reversed().eval(), INPUTS)
+    value = ir.Value(name="x", shape=ir.Shape([None, "s0", 4, None]))
+    model = ir.Model(ir.Graph([value], [value], nodes=[], opset_imports={"": 23}), ir_version=10)
+    tidy(model, program.dims, {})
+    assert [size if isinstance(size, int) else size.value for size in value.shape] == [None, "length", 4, None]

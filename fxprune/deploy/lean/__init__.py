@@ -22,13 +22,13 @@ def make_lean(model: ir.Model, *, stepping: bool = False) -> None:
 
     from fxprune.deploy.lean.flat import keep_axes
     from fxprune.deploy.lean.heads import fold_heads
-    from fxprune.deploy.lean.masks import simplify_masks
+    from fxprune.deploy.lean.masks import simplify_masks, spread_masks
     from fxprune.deploy.lean.rotary import expand_caches
     from fxprune.deploy.lean.sums import subtract_before_norms
     from fxprune.deploy.lean.unpacking import unpack_products
 
     parting = [] if stepping else [unpack_products]
-    rest = [fold_heads, keep_axes, expand_caches, subtract_before_norms]
+    rest = [spread_masks, fold_heads, keep_axes, expand_caches, subtract_before_norms]
     for rewrite in [simplify_masks, keep_axes, *parting, *rest]:
         rewrite(model.graph)
         common.CommonSubexpressionEliminationPass()(model)

@@ -1,4 +1,4 @@
-"""Masks that say less than they compute: comparisons that always hold, and rows gathered by their own numbers."""
+"""Masks that say less than they compute, and masks that say the same for every query, which ONNX Runtime refuses."""
 
 from __future__ import annotations
 
@@ -20,6 +20,28 @@ def simplify_masks(graph: ir.Graph) -> None:
         simpler = _conjunction(graph, node) if node.op_type == "And" else _gathered(graph, node)
         if simpler is not None:
             replace(node.outputs[0], simpler)
+
+
+def spread_masks(graph: ir.Graph) -> None:
+    """Repeat masks of one row for every query: the standard broadcasts them, ONNX Runtime does not."""
+    import numpy as np
+
+    spread: dict[tuple[ir.Value, Size], ir.Value] = {}
+    for node in [node for node in graph if node.op_type == "Attention" and node.domain == ""]:
+        query, mask = node.inputs[0], node.inputs[3] if len(node.inputs) > 3 else None
+        shape, rows = sizes(query), sizes(mask)
+        if query is None or mask is None or shape is None or rows is None or len(rows) < 2 or rows[-2] != 1:
+            continue
+        axis = len(shape) - 2
+        if shape[axis] == 1:
+            continue
+        key = (mask, shape[axis] if shape[axis] is not None else node.name)
+        if key not in spread:
+            length = insert(node, "Shape", [query], [1], like=shape_constant(graph, [1]), start=axis, end=axis + 1)
+            one = constant(graph, np.array([1], dtype=np.int64), "one_column")
+            target = insert(node, "Concat", [length, one], [2], axis=0)
+            spread[key] = insert(node, "Expand", [mask, target], [*rows[:-2], shape[axis], rows[-1]])
+        node.replace_input_with(3, spread[key])
 
 
 def _conjunction(graph: ir.Graph, node: ir.Node) -> ir.Value | None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from fxprune.deploy.lean.masks import simplify_masks
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as common
+import pytest
+
+from fxprune.deploy.lean.masks import simplify_masks, spread_masks
 
 HEAD = """
 graph (bool[b, s] pad) => (bool[b, 1, s, s] out)
@@ -60,3 +66,39 @@ def test_a_comparison_that_may_fail_stays(written):
 def test_rows_gathered_from_elsewhere_are_gathered(written):
     shifted = text().replace("se = Expand(s4, size)", "sx = Sub(s4, s4)\n  se = Expand(sx, size)")
     assert written(shifted, b=3, s=5).after(simplify_masks)["GatherND"] == 1
+
+
+TWICE = """
+graph (float[b, s, 8] x, {kind}[b, 1, {rows}, s] pad) => (float[b, s, 8] out) {
+  half = Attention<q_num_heads: int = 2, kv_num_heads: int = 2>(x, x, x, {mask})
+  sum = Add(half, x)
+  out = Attention<q_num_heads: int = 2, kv_num_heads: int = 2>(sum, sum, x, {mask})
+}
+"""
+EVERY = """{
+  length = Shape<start: int = 1, end: int = 2>(x)
+  one = Constant<value_ints: ints = [1]>()
+  shape = Concat<axis: int = 0>(length, one)
+  every = Expand(pad, shape)"""
+
+
+def attending(kind: str, rows: str, mask: str = "pad") -> str:
+    text = TWICE.replace("{kind}", kind).replace("{rows}", rows).replace("{mask}", mask)
+    return text if mask == "pad" else text.replace("{\n", EVERY + "\n", 1)
+
+
+@pytest.mark.parametrize("kind", ["bool", "float"])
+def test_a_mask_of_one_row_is_repeated_once_for_all(written, kind):
+    """ONNX Runtime does not run the graph as it is, so what it must compute is written out."""
+    graph = written(attending(kind, "1"), b=3, s=5)
+    spread_masks(graph.model.graph)
+    common.RemoveUnusedNodesPass()(graph.model)
+    proto = ir.to_proto(graph.model)
+    onnx.checker.check_model(proto)
+    want = written(attending(kind, "1", "every"), b=3, s=5)
+    np.testing.assert_allclose(graph._run(proto), want._run(want.before), rtol=1e-5, atol=1e-5)
+    assert [node.op_type for node in proto.graph.node].count("Expand") == 1
+
+
+def test_a_mask_of_all_rows_stays(written):
+    assert written(attending("bool", "s"), b=3, s=5).after(spread_masks) == {"Attention": 2, "Add": 1}
