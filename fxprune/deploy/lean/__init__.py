@@ -20,6 +20,7 @@ def make_lean(model: ir.Model, *, stepping: bool = False) -> None:
     """
     import onnx_ir.passes.common as common
 
+    from fxprune.deploy.lean.attention import fold_attention
     from fxprune.deploy.lean.flat import keep_axes
     from fxprune.deploy.lean.heads import fold_heads
     from fxprune.deploy.lean.masks import simplify_masks, spread_masks
@@ -28,7 +29,7 @@ def make_lean(model: ir.Model, *, stepping: bool = False) -> None:
     from fxprune.deploy.lean.unpacking import unpack_products
 
     parting = [] if stepping else [unpack_products]
-    rest = [spread_masks, fold_heads, keep_axes, expand_caches, subtract_before_norms]
+    rest = [fold_attention, spread_masks, fold_heads, keep_axes, expand_caches, subtract_before_norms]
     for rewrite in [simplify_masks, keep_axes, *parting, *rest]:
         rewrite(model.graph)
         common.CommonSubexpressionEliminationPass()(model)
