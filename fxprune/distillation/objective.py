@@ -12,6 +12,7 @@ from torch.fx import GraphModule, Node
 
 from fxprune.calls import is_tensor, operand_nodes, shape_of
 from fxprune.distillation.batch import Batch
+from fxprune.distillation.causality import looks_ahead
 from fxprune.distillation.losses import IGNORED
 from fxprune.distillation.packing import mask_tokens
 from fxprune.distillation.spans import corrupted
@@ -92,7 +93,8 @@ def find_objective(gm: GraphModule, tokenizer: Any, wanted: str = "auto") -> Obj
     """Choose the objective of a captured model.
 
     A language-model head is an output as wide as the table the token ids are looked up in: with a decoder input it is
-    one of sequences to sequences, with a mask token in the vocabulary a masked one, else a causal one. An output that
+    one of sequences to sequences; with a mask token in the vocabulary, and predictions that depend on later tokens, a
+    masked one; else a causal one. An output that
     is no feature and has one row a sequence or image holds classes (one class: a regression), and so does one that has
     a row a token. What is left is distilled on its features.
 
@@ -141,8 +143,10 @@ def _fitting(gm: GraphModule, inputs: tuple[str, ...], tokenizer: Any) -> list[O
     if place is not None and "decoder_input_ids" in inputs:
         found.append(Objective(SEQ2SEQ, place, inputs))
     elif place is not None:
-        masked = getattr(tokenizer, "mask_token_id", None) is not None
-        found += [Objective(name, place, inputs) for name in ([MASKED] if masked else []) + [CAUSAL]]
+        names = [CAUSAL]
+        if getattr(tokenizer, "mask_token_id", None) is not None:  # some tokenizers of decoders have one too
+            names = [CAUSAL, MASKED] if looks_ahead(gm, place) is False else [MASKED, CAUSAL]
+        found += [Objective(name, place, inputs) for name in names]
     elif "decoder_input_ids" not in inputs:
         found += _class_heads(gm, inputs)
     return [*found, Objective(FEATURES, None, inputs)]

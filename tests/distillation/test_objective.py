@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from models import _BERT, _hugging, traced_of
@@ -9,6 +11,7 @@ from models import text as text_inputs
 from remembering import captured
 from text import tokenizer
 
+from fxprune.distillation.causality import looks_ahead
 from fxprune.distillation.losses import IGNORED
 from fxprune.distillation.objective import (
     CAUSAL,
@@ -36,6 +39,27 @@ def test_without_a_mask_token_it_is_a_causal_one(name: str) -> None:
     """GPT-2 views its token ids as (-1, length) before it looks them up."""
     found = find_objective(traced_of(name), tokenizer(mask=False))
     assert found == Objective(CAUSAL, 0, ("input_ids", "attention_mask"))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama_gqa"])
+def test_a_decoder_whose_tokenizer_has_a_mask_token_is_a_causal_one(name: str) -> None:
+    assert find_objective(traced_of(name), tokenizer()).name == CAUSAL
+    assert find_objective(traced_of(name), tokenizer(), "masked-lm").name == MASKED
+    assert looks_ahead(traced_of(name), 0) is False
+
+
+def test_without_weights_the_mask_token_decides() -> None:
+    traced = copy.deepcopy(traced_of("gpt2")).to("meta")
+    assert looks_ahead(traced, 0) is None
+    assert find_objective(traced, tokenizer()).name == MASKED
+
+
+def test_predictions_that_never_change_say_nothing() -> None:
+    traced = copy.deepcopy(traced_of("bert"))
+    assert looks_ahead(traced, 0) is True
+    for weight in traced.parameters():
+        weight.data.zero_()
+    assert looks_ahead(traced, 0) is None
 
 
 def test_without_a_head_there_are_only_features() -> None:
