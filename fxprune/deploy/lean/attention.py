@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from fxprune.deploy.lean import values
 from fxprune.deploy.lean.values import insert, made_by, permutes, same, single_use, sizes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import onnx_ir as ir
+
+    from fxprune.deploy.lean.values import Size
 
 _TURNED = (0, 1, 3, 2)  # keys, before their product with the queries
 _SPLIT = (0, 2, 1, 3)  # (batch, length, heads, size) -> (batch, heads, length, size)
@@ -74,18 +79,25 @@ def _number(value: ir.Value) -> float | None:
 def _rewrite(reader: ir.Node, weights: ir.Value, scores: _Scores) -> None:
     query, turned = scores.product.inputs
     key, value = _unturned(turned), reader.inputs[1]
-    heads = [shape[1] for one in (query, key, value) if (shape := sizes(one)) is not None and len(shape) == 4]
-    if len(heads) < 3 or len(set(heads)) > 1 or not isinstance(heads[0], int):
-        return
-    whole = sizes(weights)
-    if any(not same((sizes(one) or (None,))[-1:], (whole or ())[-1:]) for one in scores.masks):
+    shapes = [shape for one in (query, key, value) if (shape := sizes(one)) is not None and len(shape) == 4]
+    if len(shapes) < 3 or not all(same(shape[:2], shapes[0][:2]) for shape in shapes):
+        return  # what is one for all rows or heads, the op does not repeat
+    if any(not same((sizes(one) or (None,))[-1:], (sizes(weights) or ())[-1:]) for one in scores.masks):
         return  # a mask of one column: the op wants one for each key
     mask: ir.Value | None = None
     for one in scores.masks:
-        mask = one if mask is None else insert(reader, "Add", [mask, one], whole)
+        mask = one if mask is None else insert(reader, "Add", [mask, one], _broadcast(sizes(mask), sizes(one)))
     inputs = [query, key, value] if mask is None else [query, key, value, mask]
     found = insert(reader, "Attention", inputs, sizes(reader.outputs[0]), scale=scores.scale)
     values.replace(reader.outputs[0], found)
+
+
+def _broadcast(left: Sequence[Size] | None, right: Sequence[Size] | None) -> list[Size] | None:
+    """Return the sizes of a sum."""
+    if left is None or right is None:
+        return None
+    pairs = list(zip_longest(reversed(left), reversed(right), fillvalue=1))
+    return [a if b in (a, 1) else b if a == 1 else None for a, b in reversed(pairs)]
 
 
 def _unturned(turned: ir.Value | None) -> ir.Value | None:

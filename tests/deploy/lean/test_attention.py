@@ -61,6 +61,17 @@ def test_it_is_one_op(written, text, more):
     assert ops_of(written(text, b=2, s=3)) == DONE | more
 
 
+def test_two_masks_of_one_row_are_one(written):
+    """What their sum is said to be must be what it is."""
+    text = WRITTEN_OUT.replace("Add(scaled, pad)", "Add(some, pad)").replace(
+        "  masked =", "  some = Add(scaled, near)\n  masked ="
+    )
+    graph = written(text.replace("float[1, 4, s, s] near", "float[1, 1, s, s] near"), b=2, s=3)
+    assert ops_of(graph) == DONE | {"Add": 1}
+    added = next(node for node in graph.model.graph if node.op_type == "Add")
+    assert [size if isinstance(size, int) else size.value for size in added.outputs[0].shape] == ["b", 1, "s", "s"]
+
+
 LEFT = {"Reshape": 3, "Transpose": 4, "MatMul": 2, "Softmax": 1, "Add": 1, "Div": 1}
 
 
@@ -87,6 +98,10 @@ LEFT = {"Reshape": 3, "Transpose": 4, "MatMul": 2, "Softmax": 1, "Add": 1, "Div"
         ),
         "divided by the scores": (WRITTEN_OUT.replace("Div(product, root)", "Div(root, product)"), {}),
         "the sums are over queries": (WRITTEN_OUT.replace("axis: int = -1>(masked)", "axis: int = 2>(masked)"), {}),
+        "keys of one row for all": (
+            WRITTEN_OUT.replace("float[b, s, 20] k,", "float[1, s, 20] k,"),
+            {},
+        ),
         "a mask of one column": (
             WRITTEN_OUT.replace("float[b, 1, s, s] pad", "float[b, 1, s, 1] pad"),
             {},
