@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch.fx import GraphModule
 
 from fxprune.atomic import atomic_path
 from fxprune.deploy.archive import check_archive, safe_reading
-from fxprune.deploy.program import export_program, first_line
+from fxprune.deploy.program import first_line
 from fxprune.deploy.records import forget_records, register_records
 from fxprune.errors import DeployError, SourceError
 from fxprune.exported import tied
@@ -20,21 +20,6 @@ from fxprune.quiet import quiet
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
-
-
-def save_pt2(module: nn.Module, example_kwargs: Mapping[str, Any], path: str | os.PathLike[str]) -> Path:
-    """Write `module` as an exported program with free batch and length.
-
-    Args:
-        module: in evaluation mode, on the CPU; a captured graph, or any module that can be captured.
-        example_kwargs: arguments of its forward, as for `capture`.
-        path: of the file.
-    Raises:
-        CaptureError: the module cannot be captured.
-        DeployError: its graph cannot be exported or stored.
-    """
-    return store_program(export_program(module, example_kwargs).program, path)
 
 
 def store_program(program: ExportedProgram, path: str | os.PathLike[str]) -> Path:

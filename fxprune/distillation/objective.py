@@ -94,9 +94,8 @@ def find_objective(gm: GraphModule, tokenizer: Any, wanted: str = "auto") -> Obj
 
     A language-model head is an output as wide as the table the token ids are looked up in: with a decoder input it is
     one of sequences to sequences; with a mask token in the vocabulary, and predictions that depend on later tokens, a
-    masked one; else a causal one. An output that
-    is no feature and has one row a sequence or image holds classes (one class: a regression), and so does one that has
-    a row a token. What is left is distilled on its features.
+    masked one; else a causal one. An output that is no feature and has one row a sequence or image holds classes (one
+    class: a regression), and so does one that has a row a token. What is left is distilled on its features.
 
     Args:
         gm: captured.

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fxprune.deploy.archive import is_arithmetic, safe_reading
-from fxprune.deploy.pt2 import load_program, load_pt2, save_pt2
+from fxprune.deploy.program import export_program
+from fxprune.deploy.pt2 import load_program, load_pt2, store_program
 from fxprune.errors import SourceError
 from fxprune.trust import trusting
 
@@ -39,9 +40,8 @@ class _Spills:
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("stored") / "model.pt2"
-    return save_pt2(
-        nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 2)).eval(), {"input": torch.ones(5, 4)}, path
-    )
+    model = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 2)).eval()
+    return store_program(export_program(model, {"input": torch.ones(5, 4)}).program, path)
 
 
 def changed(stored: Path, target: Path, change: Change, **added: bytes) -> Path:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fxprune.deploy.pt2 import load_pt2, save_pt2
+from fxprune.deploy.program import export_program
+from fxprune.deploy.pt2 import load_pt2, store_program
 from fxprune.errors import SourceError
 from fxprune.shapes import second_shape
+
+
+def saved(model, inputs, path):
+    return store_program(export_program(model, inputs).program, path)
 
 
 @pytest.mark.slow
 def test_every_model_comes_back_with_free_shapes_and_ties(tiny, tmp_path):
     model = tiny.build()
-    path = save_pt2(model, tiny.inputs(), tmp_path / "student.pt2")
+    path = saved(model, tiny.inputs(), tmp_path / "student.pt2")
     loaded = load_pt2(path)
     other = second_shape(tiny.inputs())
     with torch.no_grad():
@@ -26,7 +31,7 @@ def count(module):
 
 
 def test_a_tied_weight_trains_as_one(bert, tmp_path):
-    loaded = load_pt2(save_pt2(bert.build(), bert.inputs(), tmp_path / "student.pt2"))
+    loaded = load_pt2(saved(bert.build(), bert.inputs(), tmp_path / "student.pt2"))
     loaded(**bert.inputs()).logits.sum().backward()
     names = [name for name, _ in loaded.named_parameters(remove_duplicate=False)]
     assert len(names) == len(set(names))
@@ -50,6 +55,6 @@ def test_a_failed_save_leaves_the_old_file(bert, tmp_path, monkeypatch):
     (tmp_path / "student.pt2").write_text("old")
     monkeypatch.setattr(torch.export, "save", fail)
     with pytest.raises(Exception, match="disk on fire"):
-        save_pt2(bert.build(), bert.inputs(), tmp_path / "student.pt2")
+        saved(bert.build(), bert.inputs(), tmp_path / "student.pt2")
     assert [file.name for file in tmp_path.iterdir()] == ["student.pt2"]
     assert (tmp_path / "student.pt2").read_text() == "old"
