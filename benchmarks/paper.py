@@ -64,6 +64,7 @@ Item = Job | Teacher
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--seeds", default=3, show_default=True)
+@click.option("--first-seed", default=0, show_default=True, help="To share seeds among machines, or to add some.")
 @click.option("--arm", "arms", multiple=True, type=click.Choice([arm.name for arm in ARMS]), help="Default: all.")
 @click.option("--tasks/--no-tasks", default=True, show_default=True)
 @click.option("--task", "asked", multiple=True, type=click.Choice(TASKS), help="Default: all; --short: three.")
@@ -83,6 +84,7 @@ def main(
     device: str,
     precision: str,
     seeds: int,
+    first_seed: int,
     arms: tuple[str, ...],
     tasks: bool,
     asked: tuple[str, ...],
@@ -94,11 +96,12 @@ def main(
 ) -> None:
     """Compare homotopic distillation with its alternatives."""
     steps, seeds = (60, 1) if short else (steps, seeds)
+    drawn = range(first_seed, first_seed + seeds)
     names = arms or tuple(arm.name for arm in ARMS)
     where = {"device": device, "precision": precision}
     settings = [_setting(m, size, data, steps=steps, rows=rows, **where) for m in models for size in sizes]
     pairs = [(s, a) for s in settings for a in names if s.model != "minilm" or a != "without kl"]  # it has no head
-    jobs = [Job(setting=s, arm=a, seed=n, data=data, folder=output) for n in range(seeds) for s, a in pairs]
+    jobs = [Job(setting=s, arm=a, seed=n, data=data, folder=output) for n in drawn for s, a in pairs]
     smallest = {model: min(s.target for s in settings if s.model == model) for model in models}
     small = {job.place for job in jobs if job.setting.target == smallest[job.setting.model]}
     if short:
@@ -115,7 +118,7 @@ def main(
     if only_report:
         _write([*filter(None, map(kept, jobs)), *map(_kept_teacher, places)], [], output)
         return
-    records = _done([*places, *jobs], workers, wanted, scored, data)
+    records = _done([*jobs, *places], workers, wanted, scored, data)
     timed = [s for s in settings if cost and (not short or (s.model, s.target) == (QUICK, smallest.get(QUICK)))]
     _write(records, [rewriting_cost(setting, min(steps, 60), output) for setting in timed], output)
 
