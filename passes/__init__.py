@@ -5,11 +5,11 @@ from fxprune.passes.dead_code import DeadCode
 from fxprune.passes.dropout_mode import DropoutMode
 from fxprune.passes.explicit_sizes import ExplicitSizes
 from fxprune.passes.expose_taps import ExposeTaps, HideTaps
-from fxprune.passes.fold_attention_scale import FoldAttentionScale
-from fxprune.passes.fold_literals import FoldLiterals
+from fxprune.passes.fold_numbers import FoldNumbers
 from fxprune.passes.pick_positions import AllPositions, PickPositions
 from fxprune.passes.pin_defaults import PinDefaults
 from fxprune.passes.plain_views import PlainViews
+from fxprune.passes.scalar_constants import ScalarConstants
 from fxprune.passes.slice_units import SliceUnits
 
 __all__ = [
@@ -19,17 +19,17 @@ __all__ = [
     "DropoutMode",
     "ExplicitSizes",
     "ExposeTaps",
-    "FoldAttentionScale",
-    "FoldLiterals",
+    "FoldNumbers",
     "HideTaps",
     "Pass",
     "PassResult",
     "PickPositions",
     "PinDefaults",
     "PlainViews",
+    "ScalarConstants",
     "SliceUnits",
     "run_passes",
 ]
 
 # after capture, before analysis
-CANONICAL: list[Pass] = [PlainViews(), PinDefaults(), ExplicitSizes(), DeadCode()]
+CANONICAL: list[Pass] = [PlainViews(), PinDefaults(), ExplicitSizes(), ScalarConstants(), DeadCode()]

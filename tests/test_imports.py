@@ -42,6 +42,7 @@ LAYERS = [
         "contractions",
         "consumers",
         "lockstep",
+        "rescaling",
         "ridge",
         "refit",
         "repair",

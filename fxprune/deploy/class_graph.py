@@ -13,10 +13,8 @@ from torch.utils._pytree import tree_leaves
 
 from fxprune.calls import module_of
 from fxprune.errors import CaptureError, DeployError, PassError
-from fxprune.groups import analyse
-from fxprune.passes import CANONICAL, FoldAttentionScale, FoldLiterals, run_passes
-from fxprune.passes.fold_attention_scale import ATTENTION
-from fxprune.passes.fold_literals import is_scaling
+from fxprune.passes import CANONICAL, FoldNumbers, run_passes
+from fxprune.rescaling.equations import scales
 from fxprune.traced import Traced, tensor_of
 from fxprune.tracing import capture
 
@@ -60,7 +58,7 @@ def fit(slim: Traced, model: nn.Module, example_kwargs: Mapping[str, Any]) -> Fi
     weights: Traced = slim
     if changed:
         weights = copy.deepcopy(slim)
-        _fold(weights, [node.name for node in changed], own)
+        _fold(weights, {node.name: number for node, number in changed.items()})
         if left := differences(weights, own):
             raise _misfit(next(iter(left)), "no weight can absorb the difference")
     unread = frozenset(model.state_dict().keys() - slim.state_dict().keys())  # also what only training counts
@@ -124,17 +122,14 @@ def _is_number(node: Node, mine: object, its: object) -> bool:
     """Tell whether two different arguments are numbers to compute with, not sizes."""
     if not isinstance(mine, (int, float)) or not isinstance(its, (int, float)):
         return False
-    return isinstance(mine, float) or isinstance(its, float) or is_scaling(node)
+    return isinstance(mine, float) or isinstance(its, float) or scales(node)
 
 
-def _fold(weights: Traced, names: list[str], own: Traced) -> None:
-    """Absorb the numbers of `own` at these nodes into `weights`, as far as possible."""
-    changed = [node for node in weights.graph.nodes if node.name in names]
-    if any(node.target is ATTENTION for node in changed):
-        run_passes(weights, [FoldAttentionScale(analyse(weights).inferred)])
-    its = {node: number for node, number in differences(weights, own).items() if is_scaling(node)}
+def _fold(weights: Traced, its: Mapping[str, float]) -> None:
+    """Absorb the numbers of the class at the nodes with these names into `weights`, as far as possible."""
+    numbers = {node: its[node.name] for node in weights.graph.nodes if node.name in its and scales(node)}
     try:
-        run_passes(weights, [FoldLiterals(its)])
+        run_passes(weights, [FoldNumbers(numbers)])
     except PassError as error:
         raise DeployError("the class computes another number than the slim graph", cause=error.message) from error
 

@@ -50,7 +50,7 @@ def test_what_a_pass_demands_is_said_in_its_own_words() -> None:
 def test_a_pass_that_fails_is_named_with_those_that_ran_before(what: str, cause: str) -> None:
     with pytest.raises(PassError, match=f"pass Spoils failed\n  cause   {cause}") as failure:
         run_passes(traced_of("fused_glu"), [*CANONICAL, Spoils(what)])
-    assert "passes before: PlainViews, PinDefaults, ExplicitSizes, DeadCode" in str(failure.value)
+    assert "passes before: PlainViews, PinDefaults, ExplicitSizes, ScalarConstants, DeadCode" in str(failure.value)
     assert failure.value.__cause__ is not None
 
 
