@@ -128,8 +128,9 @@ def second_shape(example_kwargs: Mapping[str, Any], dynamic_dims: Dims | None = 
     """Return ragged inputs at a batch and length that differ from the examples' and lie in the bounds of the Dims."""
     dims = dynamic_dims if dynamic_dims is not None else dynamic_shapes(example_kwargs)
     old = next((size for (_, size), name in _lengths(example_kwargs).items() if name == LENGTH), 0)
-    bounds = [dim for spec in dims.values() if isinstance(spec, dict) for dim in spec.values() if hasattr(dim, "max")]
-    longest = min((dim.max for dim in bounds if not _is_batch(dim)), default=old + 6)
+    free = [dim for spec in dims.values() if isinstance(spec, dict) for dim in spec.values()]
+    bounds = [dim.max for dim in free if getattr(dim, "max", None) is not None and not _is_batch(dim)]
+    longest = min(bounds, default=old + 6)
     length = old + 6 if old + 6 <= longest else max(1, old - 4)
     return resized(example_kwargs, (batch_size(example_kwargs) or 1) + 2, length, dims, seed)
 

@@ -37,8 +37,8 @@ class FoldNumbers(Pass):
         due = {node: new for node, new in self.numbers.items() if number_at(node) != new}
         if not due:
             return PassResult(gm, modified=False)
-        equations = ScaleEquations(gm, due)
-        if not equations.system.solve():
+        equations = _solved(gm, due)
+        if equations is None:
             raise _refusal(gm, due)
         with torch.no_grad():
             for tensor, ratio, offset in _scaled(gm, equations):
@@ -68,8 +68,15 @@ def _scaled(gm: GraphModule, equations: ScaleEquations) -> list[tuple[Tensor, Te
     return found
 
 
+def _solved(gm: GraphModule, due: Mapping[Node, float]) -> ScaleEquations | None:
+    if any(new / number_at(node) <= 0.0 for node, new in due.items()):
+        return None  # no weight is multiplied by a negative number: what is between may be a relu
+    equations = ScaleEquations(gm, due)
+    return equations if equations.system.solve() else None
+
+
 def _refusal(gm: GraphModule, due: Mapping[Node, float]) -> PassError:
-    alone = (node for node, new in due.items() if not ScaleEquations(gm, {node: new}).system.solve())
+    alone = (node for node, new in due.items() if _solved(gm, {node: new}) is None)
     node = next(alone, next(iter(due)))
     return PassError(
         f"no weight can absorb the change of {number_at(node)} to {due[node]}",

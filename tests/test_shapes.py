@@ -137,4 +137,6 @@ def test_the_second_shape_differs_and_keeps_to_the_bounds():
     assert second_shape(kwargs)["input_ids"].shape == (7, 19)
     assert second_shape(kwargs, dynamic_shapes(kwargs, max_length=16))["input_ids"].shape == (7, 9)
     assert second_shape(kwargs, relaxed(dynamic_shapes(kwargs), None))["input_ids"].shape == (7, 13)
+    pair = {**kwargs, "decoder_input_ids": kwargs["input_ids"][:, :7].contiguous()}
+    assert second_shape(pair, relaxed(dynamic_shapes(pair), Dim.AUTO))["decoder_input_ids"].shape == (7, 10)
     assert second_shape({"pixel_values": torch.rand(5, 3, 8, 8)})["pixel_values"].shape == (7, 3, 8, 8)

@@ -155,6 +155,14 @@ def test_a_norm_makes_up_for_a_table_that_is_tied():
     torch.testing.assert_close(traced(**example), want, rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("number", [0.0, -0.5])
+def test_a_sign_cannot_be_absorbed(number):
+    traced = captured(Scaled())
+    product, _ = scalings(traced)
+    with pytest.raises(PassError, match="no weight can absorb"):
+        run_passes(traced, [FoldNumbers({product: number})])
+
+
 def test_what_is_not_homogeneous_is_in_the_way():
     traced = captured(Sensed())
     for node in scalings(traced):
