@@ -19,9 +19,9 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from fxprune.calls import bound_arguments, is_tensor, results_of
-from fxprune.rescaling.pieces import Piece, pieces_of
+from fxprune.rescaling.pieces import Piece, own_parameter, pieces_of
 from fxprune.rescaling.system import ScaleSystem
-from fxprune.traced import aliases_of, tensor_of
+from fxprune.traced import tensor_of
 
 aten = torch.ops.aten
 
@@ -55,7 +55,7 @@ _LIKE_FIRST = {
         aten.unbind.int,
         aten.unflatten.int,
     ),
-    *(aten.unsqueeze.default, aten.view.default, aten._unsafe_view.default),
+    *(aten.unsqueeze.default, aten.view.default, aten._unsafe_view.default, operator.getitem),
 }
 _SUMS = {aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.cat.default, aten.stack.default}
 _MATMULS = {aten.matmul.default, aten.bmm.default, aten.mm.default, aten.einsum.default}
@@ -63,6 +63,7 @@ _ADDED = {aten.addmm.default, aten.baddbmm.default}
 _LINEAR = {aten.linear.default, aten.conv1d.default, aten.conv2d.default}
 _NORMS = {aten.layer_norm.default, aten.rms_norm.default}
 _POWERS = {aten.sqrt.default: 0.5, aten.rsqrt.default: -0.5, aten.reciprocal.default: -1.0}
+_IN_PLACE = {aten.add_.Tensor, aten.mul_.Tensor, aten.mul_.Scalar, aten.div_.Tensor, aten.div_.Scalar}
 _CASTS = {aten.to.dtype, aten.alias.default, aten.type_as.default}
 
 
@@ -107,11 +108,13 @@ class ScaleEquations:
             self._fix([node])
 
     def _call(self, node: Node) -> None:
-        target, operands = node.target, [value for value in tree_leaves(node.args) if is_tensor(value)]
-        if target in PRODUCTS | QUOTIENTS:
+        target, operands = node.target, [value for value in tree_leaves(node.args) if _is_value(value)]
+        if target in _IN_PLACE and len(operands[0].users) > 1:
+            self._fix([node, *operands])  # others may see it before or after
+        elif target in PRODUCTS | QUOTIENTS:
             self._factor(node)
-        elif target in _LIKE_FIRST or (target is operator.getitem and operands[:1] == []):
-            self.system.same(node, node.all_input_nodes[0])
+        elif target in _LIKE_FIRST:
+            self.system.same(node, operands[0])
         elif target in _SUMS:
             self._sum(node, operands)
         elif target in _MATMULS:
@@ -145,13 +148,11 @@ class ScaleEquations:
         """Tell whether a number is added to a parameter nothing else reads; then the sum can be scaled by both."""
         while operand.target in _CASTS and len(operand.users) == 1:
             operand = operand.all_input_nodes[0]
-        name = str(operand.target)
-        alone = operand.op == "get_attr" and len(operand.users) == 1 and len(aliases_of(self.gm, name)) == 1
-        if node.target is not aten.add.Tensor or isinstance(number, Node) or not alone:
+        name = own_parameter(self.gm, operand)
+        if node.target is not aten.add.Tensor or isinstance(number, Node) or name is None or len(operand.users) > 1:
             return False
-        tensor = tensor_of(self.gm, name)
-        self.offsets[id(tensor)] = float(number)
-        return isinstance(tensor, nn.Parameter)
+        self.offsets[id(tensor_of(self.gm, name))] = float(number)
+        return True
 
     def _multiply(self, node: Node, factors: list[Node], added: Iterable[Node] = ()) -> None:
         terms: dict[Any, float] = {node: -1.0}
@@ -192,6 +193,11 @@ class ScaleEquations:
     def _fix(self, values: Iterable[Node]) -> None:
         for value in values:
             self.system.fix(value)
+
+
+def _is_value(value: object) -> bool:
+    """Tell a tensor, or a list of tensors, from a size."""
+    return isinstance(value, Node) and results_of(value) is not None
 
 
 def scales(node: Node) -> bool:

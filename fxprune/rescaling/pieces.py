@@ -54,20 +54,20 @@ def pieces_of(gm: GraphModule) -> dict[Node, Piece]:
     """
     found: dict[Node, Piece] = {}
     for node in gm.graph.nodes:
-        if node.op == "get_attr" and (name := _own(gm, node)) is not None:
+        if node.op == "get_attr" and (name := own_parameter(gm, node)) is not None:
             found |= _taken_apart(gm, node, Piece(((name, 0),), torch.empty(0)), 0)
         elif node.target in _OUTPUTS and (whole := _product(gm, node)) is not None:
             found |= _taken_apart(gm, node, whole, -1)
     return found
 
 
-def _own(gm: GraphModule, node: object) -> str | None:
-    """Return the name of a parameter that is read under this name alone."""
+def own_parameter(gm: GraphModule, node: object) -> str | None:
+    """Return the name of a parameter that `node` reads, and no other node under this name or another."""
     if not isinstance(node, Node) or node.op != "get_attr" or not is_tensor(node):
         return None
     name = str(node.target)
-    alone = isinstance(tensor_of(gm, name), nn.Parameter) and len(aliases_of(gm, name)) == 1
-    return name if alone else None
+    alone = len(aliases_of(gm, name)) == len(gm.graph.find_nodes(op="get_attr", target=name)) == 1
+    return name if alone and isinstance(tensor_of(gm, name), nn.Parameter) else None
 
 
 def _product(gm: GraphModule, node: Node) -> Piece | None:
@@ -77,7 +77,7 @@ def _product(gm: GraphModule, node: Node) -> Piece | None:
     if weight is not None and weight.target in _TURNS and len(weight.users) == 1:
         weight, dim = _argument(weight, 0), 1 - dim
     held = [(value, of) for value, of in ((weight, dim), (bias, -1)) if value is not None]
-    names = [(_own(gm, value), of) for value, of in held if len(value.users) == 1]
+    names = [(own_parameter(gm, value), of) for value, of in held if len(value.users) == 1]
     if operand is None or weight is None or len(names) < len(held) or any(name is None for name, _ in names):
         return None
     return Piece(tuple((str(name), of) for name, of in names), torch.empty(0), operand)

@@ -69,6 +69,25 @@ class Sensed(nn.Module):
         return x.tanh() * 5.0
 
 
+class InPlace(Scaled):
+    """What is scaled in place is read under its old name too."""
+
+    def forward(self, x):
+        value = self.inner(x)
+        return self.head(value.mul_(0.5).tanh()) + value.tanh().sum()
+
+
+class ReadTwice(nn.Module):
+    """``1 + weight`` scales, and the weight alone does too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(WIDTH))
+
+    def forward(self, x):
+        return ((1.0 + self.weight) * x.tanh() * 0.5).tanh() + self.weight * x
+
+
 class Scores(nn.Module):
     """``softmax(conv(x) @ inner(x).T / divisor)``: either side of the product can take up the difference."""
 
@@ -153,6 +172,14 @@ def test_a_norm_makes_up_for_a_table_that_is_tied():
     run_passes(traced, [FoldNumbers({product: 6.0})])
     torch.testing.assert_close(traced.state_dict()["table.weight"], table / 2)
     torch.testing.assert_close(traced(**example), want, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("kind", [InPlace, ReadTwice])
+def test_what_others_read_is_in_the_way(kind):
+    traced = captured(kind())
+    node = next(node for node in scalings(traced) if number_at(node) == 0.5)
+    with pytest.raises(PassError, match="no weight can absorb"):
+        run_passes(traced, [FoldNumbers({node: 0.25})])
 
 
 @pytest.mark.parametrize("number", [0.0, -0.5])
