@@ -70,11 +70,12 @@ class Sensed(nn.Module):
 
 
 class InPlace(Scaled):
-    """What is scaled in place is read under its old name too."""
+    """What is scaled in place is read through a view of it too."""
 
     def forward(self, x):
         value = self.inner(x)
-        return self.head(value.mul_(0.5).tanh()) + value.tanh().sum()
+        view = value[:, :2]
+        return self.head(value.mul_(0.5).tanh()) + view.tanh().sum()
 
 
 class ReadTwice(nn.Module):
