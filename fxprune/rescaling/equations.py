@@ -110,8 +110,8 @@ class ScaleEquations:
     def _call(self, node: Node) -> None:
         target, operands = node.target, [value for value in tree_leaves(node.args) if _is_value(value)]
         if target in _IN_PLACE and len(operands[0].users) > 1:
-            self._fix([node, *operands])  # others may see it before or after
-        elif target in PRODUCTS | QUOTIENTS:
+            self._fix(operands)  # others may see it before or after
+        if target in PRODUCTS | QUOTIENTS:
             self._factor(node)
         elif target in _LIKE_FIRST:
             self.system.same(node, operands[0])
