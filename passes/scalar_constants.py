@@ -39,8 +39,8 @@ class ScalarConstants(Pass):
     """Replace operands that follow from tensors of no dimension, which the model computes from its sizes, by literals.
 
     DeBERTa divides by ``sqrt(tensor(head_dim) * 3)``, Gemma multiplies by a buffer that holds ``sqrt(width)``. What is
-    saved with the weights, and what is not yet known because the model has no weights, stays. Numerics: exact; on a GPU a
-    quotient may differ in its last bit.
+    saved with the weights, and what is not yet known because the model has no weights, stays. Numerics: exact; on a
+    GPU a quotient may differ in its last bit.
     """
 
     def call(self, gm: GraphModule) -> PassResult:
