@@ -24,9 +24,15 @@ _REACH = 16  # nodes between a product and the softmax: scaling, masks, position
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One place where a model attends; each axis list holds one entry a product."""
+    """One place where a model attends; each axis list holds one entry a product.
+
+    Attributes:
+        node: the fused op, or the softmax.
+        products: what multiplies queries and keys.
+    """
 
     node: Node
+    products: tuple[Node, ...]
     heads: tuple[Axis, ...]
     qk: tuple[Axis, ...]
     value: tuple[Axis, ...]
@@ -50,7 +56,7 @@ def name_attention(gm: GraphModule, found: Inferred) -> None:
 def _site(node: Node, uses: dict[Node, Use]) -> Site | None:
     if node.target is FUSED:
         names = uses[node].names
-        return Site(node, (names["h"],), (names["e"],), (names["v"],))
+        return Site(node, (node,), (names["h"],), (names["e"],), (names["v"],))
     if node.target not in _SOFTMAX:
         return None
     scores = [uses[made] for made in _nearest(node, backwards=True) if made in uses]
@@ -60,7 +66,7 @@ def _site(node: Node, uses: dict[Node, Use]) -> Site | None:
     shared = [axis for use in scores for axis in _axes(use, _common(use) & _of(use.lines[-1]))]
     summed = [axis for use in scores for axis in _axes(use, _common(use) - _of(use.lines[-1]))]
     taken = [axis for use in mixed for axis in _axes(use, _of(use.lines[-1]) - _common(use) - _weights(use, node))]
-    return Site(node, tuple(shared), tuple(summed), tuple(taken))
+    return Site(node, tuple(use.node for use in scores), tuple(shared), tuple(summed), tuple(taken))
 
 
 def _nearest(node: Node, *, backwards: bool) -> list[Node]:

@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch.fx import GraphModule, Node
 
+from fxprune.attention import FUSED, Site, attention_sites
 from fxprune.axes import Axis, Factor, resolve
 from fxprune.calls import bound_arguments, is_tensor
 from fxprune.groups import Groups
 from fxprune.inference import output_values
-
-ATTENTION = torch.ops.aten.scaled_dot_product_attention.default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +35,10 @@ class FeatureTap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionTap:
-    """Queries and keys of one attention: (batch, heads, length, dims)."""
+    """Queries and keys of one attention: (batch, heads, length, dims).
+
+    Where attention is written out, the mask is what the softmax is over, and the keys may be turned for the product.
+    """
 
     query: str
     key: str
@@ -46,6 +48,7 @@ class AttentionTap:
     block: str
     heads: Axis
     positions: str | None = None  # the input whose positions the queries have
+    turned: bool = False  # the keys are (batch, heads, dims, length)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,9 @@ def find_taps(gm: GraphModule, groups: Groups, features: Collection[int] = ()) -
             *_final(gm, groups, features, hidden, lengths),
         ),
         attention=tuple(
-            _attention(node, blocks[node], groups, lengths) for node in gm.graph.nodes if node.target is ATTENTION
+            tap
+            for site in attention_sites(gm, groups.inferred)
+            if (tap := _attention(site, blocks[site.node], groups, lengths)) is not None
         ),
     )
 
@@ -173,8 +178,11 @@ def _final(
     ]
 
 
-def _attention(node: Node, block: str, groups: Groups, lengths: Mapping[str, str]) -> AttentionTap:
-    arguments = bound_arguments(node)
+def _attention(site: Site, block: str, groups: Groups, lengths: Mapping[str, str]) -> AttentionTap | None:
+    """Tap attention that is fused, or a softmax over one product of queries and keys that are not folded."""
+    if site.node.target is not FUSED:
+        return _written_out(site, block, groups, lengths)
+    arguments = bound_arguments(site.node)
     query = arguments["query"]
     return AttentionTap(
         query=query.name,
@@ -185,4 +193,27 @@ def _attention(node: Node, block: str, groups: Groups, lengths: Mapping[str, str
         block=block,
         heads=groups.inferred.of(query)[-3],
         positions=_positions(query, lengths, -2),
+    )
+
+
+def _written_out(site: Site, block: str, groups: Groups, lengths: Mapping[str, str]) -> AttentionTap | None:
+    if len(site.products) != 1 or site.products[0].target is not torch.ops.aten.matmul.default:
+        return None
+    query, key = site.products[0].args[:2]
+    scores = site.node.args[0]
+    if any(not isinstance(node, Node) or node.meta["val"].ndim != 4 for node in (query, key, scores)):
+        return None
+    assert isinstance(query, Node)
+    assert isinstance(key, Node)
+    assert isinstance(scores, Node)
+    return AttentionTap(
+        query=query.name,
+        key=key.name,
+        mask=scores.name,
+        causal=False,
+        scale=1.0,  # errors are relative, so that any will do
+        block=block,
+        heads=groups.inferred.of(query)[-3],
+        positions=_positions(query, lengths, -2),
+        turned=True,
     )

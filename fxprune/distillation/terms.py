@@ -221,6 +221,7 @@ class Terms:
 
     def _pair(self, tap: AttentionTap, outputs: Outputs) -> tuple[Tensor, Tensor]:
         query, key = outputs[1][self._place[tap.query]], outputs[1][self._place[tap.key]]
+        key = key.transpose(-1, -2) if tap.turned else key
         served = query.shape[-3] // key.shape[-3]  # query heads a key head serves
         return query, key if served == 1 else key.repeat_interleave(served, -3)
 

@@ -163,9 +163,18 @@ def test_what_nothing_trains_is_said(dataset: str) -> None:
 
 
 def test_a_term_the_graph_does_not_show_is_said(dataset: str) -> None:
-    result = run("BertForMaskedLM", dataset, fields={"attn_implementation": "eager"}, max_steps=2)
-    assert result.notes == ("no attention term: the graph shows no fused attention",)
+    result = run("DebertaV2ForMaskedLM", dataset, max_steps=2)  # it folds its heads with the batch
+    assert result.notes == ("no attention term: the graph shows no attention whose queries and keys it could tell",)
     assert "attention" not in result.history[-1].losses
+
+
+def test_attention_that_is_written_out_is_a_term(dataset: str) -> None:
+    fused, written = (
+        run("BertForMaskedLM", dataset, fields={"attn_implementation": kind}, max_steps=2) for kind in ("sdpa", "eager")
+    )
+    for one, other in zip(fused.history, written.history, strict=True):
+        assert one.losses["attention"] == pytest.approx(other.losses["attention"], rel=1e-3, abs=1e-9)
+    assert fused.history[-1].losses["attention"] > 1e-6
 
 
 def test_widths_are_free_if_it_need_not_load(dataset: str) -> None:

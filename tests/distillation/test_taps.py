@@ -10,6 +10,7 @@ from models import _BERT, ARCHITECTURES, LAYERS, inputs_of, model_of, text, trac
 from remembering import captured
 from torch import nn
 
+from fxprune.distillation.losses import attention_loss, looked_at, seen_by
 from fxprune.distillation.taps import Taps, find_taps
 from fxprune.groups import analyse, feature_outputs
 from fxprune.passes import ExposeTaps, run_passes
@@ -80,6 +81,27 @@ def eager(name: str) -> nn.Module:
     model = copy.deepcopy(model_of(name))
     model.set_attn_implementation("eager")  # type: ignore[operator]
     return model
+
+
+@pytest.mark.parametrize("name", ["bert", "llama_gqa", "gpt2"])
+def test_attention_that_is_written_out_is_compared_as_the_fused_op_is(name: str) -> None:
+    """Scores and what is seen of them are those of the fused op, and so is the loss of other scores."""
+    inputs = inputs_of(name)
+    fused, written = traced_of(name), captured(eager(name), inputs)
+    taps = [taps_of(fused), taps_of(written)]
+    assert [tap.turned for tap in taps[1].attention] == [True] * LAYERS
+    values = [tapped(fused, taps[0], inputs), tapped(written, taps[1], inputs)]
+    for pair in zip(taps[0].attention, taps[1].attention, strict=True):
+        losses = []
+        for tap, value in zip(pair, values, strict=True):
+            query, key = value[tap.query], value[tap.key]
+            key = (key.transpose(-1, -2) if tap.turned else key).repeat_interleave(query.shape[1] // key.shape[1], 1)
+            seen = seen_by(None if tap.mask is None else value[tap.mask], tap.causal, query, key)
+            other = (query + 0.1 * query.roll(1, -1), key)
+            real = inputs["attention_mask"] > 0 if "attention_mask" in inputs else None
+            heads = torch.arange(query.shape[1])
+            losses.append(attention_loss(other, (query, key), tap.scale, looked_at(seen, real), heads))
+        torch.testing.assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-6)
 
 
 def test_an_encoder_without_a_head_is_tapped_at_its_outputs_too() -> None:
