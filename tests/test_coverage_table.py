@@ -62,7 +62,12 @@ def test_what_is_missing_is_said_in_a_sentence() -> None:
 
 def test_targets_that_are_missed_are_named() -> None:
     assert missed(totals([GOOD] * 64)) == []
-    assert missed(totals([GOOD] * 57 + [REFUSED] * 7)) == ["equal: 57 of 62", "widths: 57 of 58", "onnx: 57 of 60"]
+    assert missed(totals([GOOD] * 57 + [REFUSED] * 7)) == [
+        "equal: 57 of 62",
+        "widths: 57 of 58",
+        "onnx: 57 of 60",
+        "reload: 57 of 58",
+    ]
     assert "something is silently wrong" in missed(totals([GOOD] * 63 + [WRONG]))
 
 
