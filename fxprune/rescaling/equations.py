@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 from fxprune.calls import bound_arguments, is_tensor, results_of
 from fxprune.rescaling.pieces import Piece, own_parameter, pieces_of
 from fxprune.rescaling.system import ScaleSystem
+from fxprune.rules.table import overload
 from fxprune.traced import tensor_of
 
 aten = torch.ops.aten
@@ -28,35 +29,16 @@ aten = torch.ops.aten
 PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar, aten.mul_.Tensor, aten.mul_.Scalar, aten.multiply.Tensor}
 QUOTIENTS = {aten.div.Tensor, aten.div.Scalar, aten.div_.Tensor, aten.div_.Scalar}
 ATTENTION = aten.scaled_dot_product_attention.default
-OWN_FACTOR: dict[object, str] = {
-    ATTENTION: "scale",
-    aten.baddbmm.default: "alpha",
-}  # products that scale their result themselves
+# products that scale their result themselves
+OWN_FACTOR: dict[object, str] = {ATTENTION: "scale", aten.baddbmm.default: "alpha"}
 
-_LIKE_FIRST = {
-    *(aten.alias.default, aten.chunk.default, aten.clone.default, aten.contiguous.default, aten.detach.default),
-    *(aten.dropout.default, aten.embedding.default, aten.expand.default, aten.flatten.using_ints, aten.gather.default),
-    *(
-        aten.index.Tensor,
-        aten.index_select.default,
-        aten.mean.dim,
-        aten.neg.default,
-        aten.numpy_T.default,
-        aten.permute.default,
-    ),
-    *(aten.relu.default, aten.repeat.default, aten.repeat_interleave.self_int, aten.reshape.default, aten.select.int),
-    *(aten.slice.Tensor, aten.split.Tensor, aten.split_with_sizes.default, aten.squeeze.default, aten.squeeze.dim),
-    aten.t.default,
-    *(
-        aten.sum.dim_IntList,
-        aten.to.dtype,
-        aten.transpose.int,
-        aten.type_as.default,
-        aten.unbind.int,
-        aten.unflatten.int,
-    ),
-    *(aten.unsqueeze.default, aten.view.default, aten._unsafe_view.default, operator.getitem),
-}
+_FIRST = """
+    alias chunk clone contiguous detach dropout embedding expand flatten.using_ints gather index.Tensor index_select
+    mean.dim neg numpy_T permute relu repeat repeat_interleave.self_int reshape select.int slice.Tensor split.Tensor
+    split_with_sizes squeeze squeeze.dim sum.dim_IntList t to.dtype transpose.int type_as unbind.int unflatten.int
+    unsqueeze view _unsafe_view
+"""
+_LIKE_FIRST = {operator.getitem, *(overload(name) for name in _FIRST.split())}
 _SUMS = {aten.add.Tensor, aten.add_.Tensor, aten.sub.Tensor, aten.cat.default, aten.stack.default}
 _MATMULS = {aten.matmul.default, aten.bmm.default, aten.mm.default, aten.einsum.default}
 _ADDED = {aten.addmm.default, aten.baddbmm.default}

@@ -13,14 +13,15 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_map
 
 from fxprune.calls import bound_arguments, is_tensor, results_of
+from fxprune.rules.table import overload
 from fxprune.traced import aliases_of, tensor_of
 
 aten = torch.ops.aten
-_VIEWS = {
-    *(aten.alias.default, aten.clone.default, aten.contiguous.default, aten.flatten.using_ints, aten.permute.default),
-    *(aten.reshape.default, aten.squeeze.default, aten.squeeze.dim, aten.to.dtype, aten.transpose.int),
-    *(aten.unflatten.int, aten.unsqueeze.default, aten.view.default, aten._unsafe_view.default),
-}
+_NAMES = """
+    alias clone contiguous flatten.using_ints permute reshape squeeze squeeze.dim to.dtype transpose.int unflatten.int
+    unsqueeze view _unsafe_view
+"""
+_VIEWS = {overload(name) for name in _NAMES.split()}
 _PARTS = {aten.select.int, aten.slice.Tensor, aten.index.Tensor}
 _LISTS = {aten.split.Tensor, aten.split_with_sizes.default, aten.unbind.int, aten.chunk.default}
 # places of operand, weight and bias; the dimension of the weight that holds the outputs
