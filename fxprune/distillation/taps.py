@@ -103,9 +103,9 @@ def find_taps(gm: GraphModule, groups: Groups, features: Collection[int] = ()) -
             *_final(gm, groups, features, hidden, lengths),
         ),
         attention=tuple(
-            tap
+            attention
             for site in attention_sites(gm, groups.inferred)
-            if (tap := _attention(site, blocks[site.node], groups, lengths)) is not None
+            if (attention := _attention(site, blocks[site.node], groups, lengths)) is not None
         ),
     )
 
