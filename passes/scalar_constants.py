@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
 
 from fxprune.calls import is_tensor
 from fxprune.passes.base import Pass, PassResult
@@ -68,10 +69,8 @@ def _value(gm: GraphModule, node: Node, known: dict[Node, Tensor]) -> Tensor | N
     if node.target not in _ON_NUMBERS or not inputs or any(operand not in known for operand in inputs):
         return None
     assert callable(node.target)
-    found: Tensor = node.target(
-        *(known[value] if isinstance(value, Node) else value for value in node.args),
-        **{name: known[value] if isinstance(value, Node) else value for name, value in node.kwargs.items()},
-    )
+    args, kwargs = map_arg((node.args, node.kwargs), known.__getitem__)
+    found: Tensor = node.target(*args, **kwargs)
     return found
 
 

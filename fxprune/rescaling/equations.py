@@ -19,6 +19,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
 
 from fxprune.calls import bound_arguments, is_tensor, results_of
+from fxprune.contractions import ATTENTION
 from fxprune.rescaling.pieces import Piece, own_parameter, pieces_of
 from fxprune.rescaling.system import ScaleSystem
 from fxprune.rules.table import overload
@@ -28,7 +29,6 @@ aten = torch.ops.aten
 
 PRODUCTS = {aten.mul.Tensor, aten.mul.Scalar, aten.mul_.Tensor, aten.mul_.Scalar, aten.multiply.Tensor}
 QUOTIENTS = {aten.div.Tensor, aten.div.Scalar, aten.div_.Tensor, aten.div_.Scalar}
-ATTENTION = aten.scaled_dot_product_attention.default
 # products that scale their result themselves
 OWN_FACTOR: dict[object, str] = {ATTENTION: "scale", aten.baddbmm.default: "alpha"}
 
@@ -74,7 +74,7 @@ class ScaleEquations:
                     self._weight(node)
             elif node in self.pieces:
                 self.system.same(node, self.pieces[node])
-                self._fix([value for value in [self.pieces[node].operand] if value is not None])
+                self._fix([self.pieces[node].operand])
             elif node.op == "call_function":
                 if results_of(node) is not None:  # a size is not scaled with its tensor
                     self._call(node)
@@ -150,7 +150,7 @@ class ScaleEquations:
         if target is ATTENTION:
             self.system.same(node, own["value"])
             self.system.add({own["query"]: 1.0, own["key"]: 1.0}, -self._change(node))
-            self._fix([own["attn_mask"]] if own["attn_mask"] is not None else [])
+            self._fix([own["attn_mask"]])
         elif target in _NORMS:
             held = [value for value in (own["weight"], own.get("bias")) if value is not None]
             for value in held:
@@ -172,9 +172,10 @@ class ScaleEquations:
         change = log(self.factors[node] / number_at(node))
         return -change if node.target in QUOTIENTS else change
 
-    def _fix(self, values: Iterable[Node]) -> None:
+    def _fix(self, values: Iterable[Node | None]) -> None:
         for value in values:
-            self.system.fix(value)
+            if value is not None:
+                self.system.fix(value)
 
 
 def _is_value(value: object) -> bool:

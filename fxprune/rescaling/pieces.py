@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
-from torch.utils._pytree import tree_map
+from torch.fx.node import map_arg
 
 from fxprune.calls import bound_arguments, is_tensor, results_of
 from fxprune.rules.table import overload
@@ -134,7 +134,7 @@ def _rows(gm: GraphModule, base: Node, path: tuple[Node, ...], dim: int) -> Tens
     for node in path:
         for one in node.all_input_nodes:
             known.setdefault(one, _constant(gm, one))
-        args = tree_map(lambda one: known[one] if isinstance(one, Node) else one, node.args)
+        args = map_arg(node.args, known.__getitem__)
         try:  # a cast would make the numbers inexact
             known[node] = args[0] if node.target is aten.to.dtype else node.target(*args, **node.kwargs)  # type: ignore[operator]
         except (RuntimeError, TypeError, IndexError):

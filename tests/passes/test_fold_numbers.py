@@ -12,9 +12,10 @@ from models import inputs_of, traced_of
 from torch import nn
 from zoo import ZOO, model_of
 
+from fxprune.contractions import ATTENTION
 from fxprune.errors import PassError
 from fxprune.passes import CANONICAL, FoldNumbers, run_passes
-from fxprune.rescaling.equations import ATTENTION, number_at, scales, set_number
+from fxprune.rescaling.equations import number_at, scales, set_number
 from fxprune.tracing import capture
 from fxprune.verify.compare import relative_error
 
@@ -236,7 +237,7 @@ def test_attention_may_have_any_scale(name):
     assert max(map(relative_error, outputs(told, inputs), before)) > 1e-5
     run_passes(traced, [FoldNumbers(numbers)])
     # Gemma computes its norms in float32, whatever it is given
-    assert max(map(relative_error, outputs(traced, inputs), before)) < (1e-6 if name in {"gemma"} else 1e-12)
+    assert max(map(relative_error, outputs(traced, inputs), before)) < (1e-6 if name == "gemma" else 1e-12)
 
 
 def _scales_scores(node):
