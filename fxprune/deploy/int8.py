@@ -105,8 +105,8 @@ def export_int8(
     before, want = read_facts(source), answers(source, examples)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".int8-") as temporary:
         ready = prepared(source, Path(temporary) / "ready.onnx")
-        quantise = Quantiser(ready, path.name, Path(temporary), large=before.bytes > _LIMIT)
-        start = quantise.tables() if tables else ready.path
+        quantise = Quantiser(ready, path.name, Path(temporary), large=before.bytes > _LIMIT, tables=tables)
+        start = quantise.start()
         bits, made = _nearest({bits: quantise.dynamic(start, bits) for bits in (8, 7)}, examples, want)
         tried = quantise.static(start, calibration, calibrators, bits) if calibration else {}
         calibrator = max(tried, key=lambda name: tried[name][1], default=None)
@@ -141,7 +141,7 @@ def write_int8(source: Path, path: Path) -> None:
     large = read_facts(source).bytes > _LIMIT
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".int8-") as temporary:
         quantise = Quantiser(prepared(source, Path(temporary) / "ready.onnx"), path.name, Path(temporary), large=large)
-        move_files(quantise.dynamic(quantise.tables(), 8).parent, path.parent)
+        move_files(quantise.dynamic(quantise.start(), 8).parent, path.parent)
 
 
 def _nearest(made: Mapping[int, Path], examples: Inputs, want: list[dict[str, Any]]) -> tuple[int, Path]:

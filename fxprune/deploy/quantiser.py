@@ -10,6 +10,7 @@ from fxprune.deploy.agreement import agreement
 from fxprune.deploy.ort import feeds, open_session, run
 from fxprune.deploy.program import first_line
 from fxprune.deploy.residuals import keep_residuals
+from fxprune.deploy.tied_tables import store_once
 from fxprune.deploy.weighted import PRODUCTS, TABLES, Ready, rename_quantised
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
@@ -19,15 +20,25 @@ Inputs = Sequence[Mapping[str, Any]]
 
 
 class Quantiser:
-    """One model on its way: each step writes a file in a folder of its own, under the name it will have."""
+    """One model on its way: each step writes a file in a folder of its own, under the name it will have.
 
-    def __init__(self, ready: Ready, name: str, folder: Path, *, large: bool) -> None:
+    Args:
+        ready: the model.
+        name: of its int8 file.
+        folder: for the steps.
+        large: whether weights lie beside a file.
+        tables: whether tables become int8 too.
+    """
+
+    def __init__(self, ready: Ready, name: str, folder: Path, *, large: bool, tables: bool = True) -> None:
         self.ready, self.name, self.folder, self.large = ready, name, folder, large
+        self._tied = ready.tied if tables else {}
+        self._has_tables = tables and bool(ready.tables)
         self.failures: dict[str, str] = {}  # calibrator -> why it does not work
 
-    def tables(self) -> Path:
-        """Make the tables int8, one scale for each."""
-        if not self.ready.tables:
+    def start(self) -> Path:
+        """Make the tables int8 that no product has, one scale for each."""
+        if not self._has_tables:
             return self.ready.path
         made = self._dynamic(self.ready.path, "tables", TABLES)
         rename_quantised(made)  # the next step makes the same names out of those of the tensors
@@ -35,7 +46,9 @@ class Quantiser:
 
     def dynamic(self, start: Path, bits: int) -> Path:
         """Make the products int8, with scales found while the model runs."""
-        return self._dynamic(start, f"dynamic-{bits}", PRODUCTS, bits)
+        made = self._dynamic(start, f"dynamic-{bits}", PRODUCTS, bits)
+        store_once(made, self._tied, large=self.large)
+        return made
 
     def static(
         self, start: Path, calibration: Inputs, calibrators: Sequence[str], bits: int
@@ -110,6 +123,7 @@ class Quantiser:
                 },
             )
         keep_residuals(target, self.ready.products)
+        store_once(target, self._tied, large=self.large)
         return target
 
     def _target(self, step: str) -> Path:

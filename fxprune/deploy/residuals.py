@@ -37,7 +37,7 @@ def biases_beside_products(graph: GraphProto, products: Container[str]) -> None:
 
 
 def keep_residuals(path: Path, products: Container[str]) -> None:
-    """Let all that is no int8 product read values from before they were rounded to int8.
+    """Let all that is no int8 product read values from before they were rounded to int8, and outputs be such values.
 
     A quantiser sends every reader of a product's operand through the rounded one; in front of a norm that costs
     accuracy and a node.
@@ -60,9 +60,25 @@ def keep_residuals(path: Path, products: Container[str]) -> None:
             source = _before_rounding(made, name)
             if source is not None:
                 node.input[place] = source
+    for name in {output.name for output in graph.output}:
+        source = _before_rounding(made, name)
+        if source is not None:
+            _output_instead(graph, made[name], source)
     model = ir.from_proto(read)
     common.RemoveUnusedNodesPass()(model)  # conversions that nothing reads any more
     onnx.save(ir.to_proto(model), path)
+
+
+def _output_instead(graph: GraphProto, rounded: NodeProto, source: str) -> None:
+    """Let `source` be the output of the graph that `rounded` was; what multiplies reads that under a new name."""
+    from onnx import helper
+
+    (name,) = rounded.output
+    for node in graph.node:
+        node.input[:] = [f"{name}_rounded" if one == name else one for one in node.input]
+    rounded.output[0] = f"{name}_rounded"
+    place = list(graph.node).index(rounded)
+    graph.node.insert(place, helper.make_node("Identity", [source], [name], name=f"{name}_output"))
 
 
 def _before_rounding(made: dict[str, NodeProto], name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +26,16 @@ class Ready:
     Attributes:
         path: of the file.
         products: names of the nodes that multiply with a weight.
-        tables: names of the nodes that pick rows of one.
-        others: names of the nodes of the same ops that do neither.
+        tables: names of the nodes that pick rows of one that no product has.
+        tied: name of a table that a product has too -> name of the product's copy.
+        others: names of all other nodes of the same ops.
         gelus: how many GELUs are computed by tanh, see `gelus`.
     """
 
     path: Path
     products: tuple[str, ...]
     tables: tuple[str, ...]
+    tied: Mapping[str, str]
     others: tuple[str, ...]
     gelus: int
 
@@ -40,8 +43,8 @@ class Ready:
 def prepared(source: Path, path: Path) -> Ready:
     """Write a copy of `source` that a quantiser understands: named nodes, and weights that are not shared across uses.
 
-    A table tied to the output is stored once, and transposed in the graph; a product needs a scale for each output and
-    a table one scale, so each gets its own copy here.
+    A table tied to the output is stored once, and transposed in the graph; a quantiser wants a copy for each use (which
+    `tied_tables` makes one of again).
 
     Raises:
         DeployError: the model multiplies with no weight.
@@ -50,8 +53,7 @@ def prepared(source: Path, path: Path) -> Ready:
 
     model = onnx.load(source)
     _name_nodes(model.graph)
-    _unfold_transposes(model.graph)
-    _separate(model.graph)
+    copies = {**_unfold_transposes(model.graph), **_separate(model.graph)}
     _forget_shapes(model.graph)
     products = _products(model)
     biases_beside_products(model.graph, products)
@@ -61,11 +63,15 @@ def prepared(source: Path, path: Path) -> Ready:
             "the model has no matrix product with a weight, so int8 has nothing to do", remedy="keep the float32 file"
         )
     weights = _weights(model.graph)
-    tables = [node.name for node in model.graph.node if node.op_type in TABLES and node.input[0] in weights]
+    picking = [node for node in model.graph.node if node.op_type in TABLES and node.input[0] in weights]
+    multiplied = {node.input[1] for node in model.graph.node if node.name in products}
+    by_row = {node.input[0] for node in picking if picks_rows(node)}
+    tied = {table: copy for copy, table in copies.items() if copy in multiplied and table in by_row}
+    tables = [node.name for node in picking if not (picks_rows(node) and node.input[0] in tied)]
     onnx.save(model, path, save_as_external_data=model.ByteSize() > 2 * 10**9, location=f"{path.name}.data")
     same = [node.name for node in model.graph.node if node.op_type in PRODUCTS + TABLES]
     others = tuple(name for name in same if name not in {*products, *tables})
-    return Ready(path=path, products=tuple(products), tables=tuple(tables), others=others, gelus=gelus)
+    return Ready(path=path, products=tuple(products), tables=tuple(tables), tied=tied, others=others, gelus=gelus)
 
 
 def products_of(path: Path) -> list[str]:
@@ -73,6 +79,11 @@ def products_of(path: Path) -> list[str]:
     import onnx
 
     return _products(onnx.load(path, load_external_data=False))
+
+
+def picks_rows(node: NodeProto) -> bool:
+    """Whether a node picks along the first axis."""
+    return node.op_type in TABLES and all(one.i == 0 for one in node.attribute if one.name == "axis")
 
 
 def rename_quantised(path: Path) -> None:
@@ -112,25 +123,28 @@ def _name_nodes(graph: GraphProto) -> None:
             node.name = f"{node.name or node.op_type}_{place}_"
 
 
-def _unfold_transposes(graph: GraphProto) -> None:
-    """Replace the transpose of a weight by a weight."""
+def _unfold_transposes(graph: GraphProto) -> dict[str, str]:
+    """Replace the transpose of a weight by a weight; return the weight each was made of."""
     import numpy as np
     from onnx import numpy_helper
 
     weights, outputs = _weights(graph), {value.name for value in graph.output}
+    made: dict[str, str] = {}
     for node in list(graph.node):
         if node.op_type == "Transpose" and node.input[0] in weights and node.output[0] not in outputs:
             turned = np.ascontiguousarray(numpy_helper.to_array(weights[node.input[0]]).T)
             graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
             graph.node.remove(node)
+            made[node.output[0]] = node.input[0]
     used = {name for node in graph.node for name in node.input} | outputs
     for weight in weights.values():
         if weight.name not in used:
             graph.initializer.remove(weight)
+    return made
 
 
-def _separate(graph: GraphProto) -> None:
-    """Give products their own copy of a weight that something else reads too."""
+def _separate(graph: GraphProto) -> dict[str, str]:
+    """Give products their own copy of a weight that something else reads too; return the weight each is a copy of."""
     weights = _weights(graph)
     other = {name for node in graph.node if not _multiplies(node) for name in node.input}
     copies: dict[str, str] = {}
@@ -142,6 +156,7 @@ def _separate(graph: GraphProto) -> None:
                 copy.CopyFrom(weights[name])
                 copy.name = copies[name]
             node.input[1] = copies[name]
+    return {copy: name for name, copy in copies.items()}
 
 
 def _forget_shapes(graph: GraphProto) -> None:

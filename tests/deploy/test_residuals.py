@@ -14,6 +14,7 @@ from fxprune.deploy import quantiser
 from fxprune.deploy.int8 import export_int8
 from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.ort import open_session
+from fxprune.deploy.quantiser import answers
 from fxprune.deploy.residuals import biases_beside_products, keep_residuals
 from fxprune.shapes import resized
 
@@ -126,6 +127,27 @@ def test_a_branch_may_read_a_rounded_value(tmp_path):
     onnx.save(onnx.parser.parse_model(text), path)
     keep_residuals(path, ())
     assert ops(path) == {"QuantizeLinear": 1, "DequantizeLinear": 1, "If": 1}
+
+
+def test_an_output_that_is_multiplied_too_is_not_rounded(tmp_path):
+    text = """
+    <ir_version: 10, opset_import: ["" : 20]>
+    graph (float[n, 4] x, float[4, 4] w) => (float[n, 4] hidden, float[n, 4] out) <float s = {0.1}, uint8 z = {7}> {
+      before = Tanh(x)
+      rounded = QuantizeLinear(before, s, z)
+      hidden = DequantizeLinear(rounded, s, z)
+      [product] out = MatMul(hidden, w)
+    }
+    """
+    path = tmp_path / "output.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    x, w = torch.randn(3, 4), torch.randn(4, 4)
+    before = answers(path, [{"x": x, "w": w}])[0]
+    keep_residuals(path, ["product"])
+    after = answers(path, [{"x": x, "w": w}])[0]
+    torch.testing.assert_close(torch.as_tensor(after["hidden"]), torch.tanh(x))
+    assert (torch.as_tensor(before["hidden"]) != torch.as_tensor(after["hidden"])).any()
+    torch.testing.assert_close(after["out"], before["out"])
 
 
 def ops(path) -> Counter[str]:
