@@ -12,6 +12,7 @@ from models import ALL, Inputs, _hugging
 from remembering import captured
 from text import sentences, tokenizer
 from torch import Tensor
+from zoo import ZOO
 
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.loop import Distiller, generator_for
@@ -30,7 +31,7 @@ LENGTH, ROWS = 12, 4
 def traced(name: str) -> Traced:
     """A model in float32."""
     torch.manual_seed(0)
-    build = _hugging("BertModel", **BERT) if name == "encoder" else ALL[name].build
+    build = _hugging("BertModel", **BERT) if name == "encoder" else (ALL[name] if name in ALL else ZOO[name]).build
     return captured(build().eval(), inputs(name))
 
 
@@ -54,7 +55,7 @@ def distiller(name: str, **options: object) -> Distiller:
 
 
 def words(name: str) -> object:
-    return tokenizer(mask=name not in ("gpt2", "llama", "llama_gqa"))
+    return tokenizer(mask=name not in ("gpt2", "llama", "llama_gqa", "bloom"))
 
 
 def batches(found: Distiller, name: str = "bert", seed: int = 0) -> Iterator[Batch]:

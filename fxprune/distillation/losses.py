@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 IGNORED = -100  # label of a position that takes no part
+_NO_WEIGHT = 104.0
 
 
 def task_loss(logits_nv: Tensor, labels_n: Tensor) -> Tensor:
@@ -65,40 +66,31 @@ def similarity_loss(student_bd: Tensor, teacher_bd: Tensor) -> Tensor:
 
 
 def attention_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    scale: float,
-    seen: Tensor | None,
-    head_of: Tensor,
-    powers_h: Tensor | None = None,
+    student_bhsk: Tensor, teacher_bhsk: Tensor, seen: Tensor | None, powers_h: Tensor | None = None
 ) -> Tensor:
     """Return the squared error of attention scores relative to the teacher's variance, over positions that are seen.
 
     A softmax does not see a constant added to a row, so neither does this loss.
 
     Args:
-        student: queries and keys, (b, h', s, e') and (b, h', k, e').
-        teacher: likewise (b, h, s, e).
-        scale: of the scores; pinned, so the same in both.
-        seen: bool, broadcastable to (b, h', s, k); None if every key is seen.
-        head_of: (h',) the teacher's head each student head was.
+        student_bhsk: scores, as a softmax over their last axis gets them.
+        teacher_bhsk: of the head each student head was.
+        seen: bool, broadcastable to (b, h, s, k); None if every key is seen.
         powers_h: mean square of the teacher's centred scores by head; of these sequences by default.
     """
-    wanted = centred_scores((teacher[0][:, head_of], teacher[1][:, head_of]), scale, seen)
-    got = centred_scores(student, scale, seen)
+    wanted, got = centred_scores(teacher_bhsk, seen), centred_scores(student_bhsk, seen)
     if powers_h is None:
         return (got - wanted).square().sum() / wanted.square().sum().clamp_min(1e-12)
     error_b = (got - wanted).square().flatten(1).sum(1)  # a mean of means: what a sequence counts, depends on no other
-    return (error_b / _seen_scores(seen, wanted)).mean() / powers_h[head_of].mean().clamp_min(1e-12)
+    return (error_b / _seen_scores(seen, wanted)).mean() / powers_h.mean().clamp_min(1e-12)
 
 
-def centred_scores(pair: tuple[Tensor, Tensor], scale: float, seen: Tensor | None) -> Tensor:
-    """Return the attention scores (b, h, s, k) of queries and keys, with mean 0 over the keys that are seen."""
-    scores_bhsk = pair[0] @ pair[1].transpose(-1, -2) * scale
+def centred_scores(scores_bhsk: Tensor, seen: Tensor | None) -> Tensor:
+    """Return attention scores with mean 0 over the keys that are seen, and 0 for the others."""
     if seen is None:
         return scores_bhsk - scores_bhsk.mean(-1, keepdim=True)
-    count = seen.sum(-1, keepdim=True).clamp_min(1)
-    mean = (scores_bhsk * seen).sum(-1, keepdim=True) / count
+    scores_bhsk = scores_bhsk.masked_fill(~seen, 0.0)
+    mean = scores_bhsk.sum(-1, keepdim=True) / seen.sum(-1, keepdim=True).clamp_min(1)
     return (scores_bhsk - mean) * seen
 
 
@@ -117,12 +109,21 @@ def looked_at(seen: Tensor | None, real: Tensor | None) -> Tensor | None:
     return rows if seen is None else seen & rows
 
 
-def seen_by(mask: Tensor | None, causal: bool, query: Tensor, key: Tensor) -> Tensor | None:
+def seen_by(mask: Tensor | None, causal: bool, scores_bhsk: Tensor) -> Tensor | None:
     """Return which keys each query attends to: from a bool mask, an additive one, or the causal order."""
     seen = None
     if mask is not None:
         seen = mask if mask.dtype == torch.bool else mask > torch.finfo(mask.dtype).min / 2
     if causal:
-        order = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+        order = torch.ones(scores_bhsk.shape[-2:], dtype=torch.bool, device=scores_bhsk.device).tril()
         seen = order if seen is None else seen & order
+    return _unless_all(seen)
+
+
+def seen_in(scores_bhsk: Tensor) -> Tensor | None:
+    """Return which keys have a weight at all, of scores that hold the mask: exp(-104) is 0 in float32."""
+    return _unless_all(scores_bhsk > scores_bhsk.amax(-1, keepdim=True) - _NO_WEIGHT)
+
+
+def _unless_all(seen: Tensor | None) -> Tensor | None:
     return None if seen is None or bool(seen.all()) else seen

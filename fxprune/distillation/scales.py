@@ -23,7 +23,7 @@ class Scales:
 
     Attributes:
         variances: node of a feature tap -> variance, the mean over its dimensions.
-        powers: node of the queries of an attention tap -> mean square of the centred scores, (heads,).
+        powers: node of the queries, or scores, of an attention tap -> mean square of the centred scores, (heads,).
     """
 
     variances: Mapping[str, Tensor] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 A block is what stands under a numbered module (``encoder.layer.3``). Its output is the value on a residual stream that
 the rest of the model goes on with; what enters the first block is the embedding output; attention is tapped at its
-queries and keys. Teacher and student are copies of one graph, so a tap has the same name in both.
+queries and keys, or at its scores. Teacher and student are copies of one graph, so a tap has the same name in both.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from fxprune.axes import Axis, Factor, resolve
 from fxprune.calls import bound_arguments, is_tensor
 from fxprune.groups import Groups
 from fxprune.inference import output_values
+
+aten = torch.ops.aten
+_MATMULS = {aten.matmul.default, aten.bmm.default, aten.baddbmm.default}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,20 +38,27 @@ class FeatureTap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttentionTap:
-    """Queries and keys of one attention: (batch, heads, length, dims).
+    """One place where a block attends.
 
-    Where attention is written out, the mask is what the softmax is over, and the keys may be turned for the product.
+    Attributes:
+        sources: queries (b, h, s, e) and keys (b, h', k, e), or the scores (b, h, s, k) alone.
+        mask: of the fused op; where attention is written out, the scores with all that was added to them.
+        causal: whether the fused op hides what comes later.
+        scale: what it multiplies scores by.
+        block: path of the block.
+        heads: axis of the heads.
+        positions: the input whose positions the queries have.
+        written_out: keys are (b, h, e, k) then, and heads may be folded with the batch, (b h, s, e).
     """
 
-    query: str
-    key: str
+    sources: tuple[str, ...]
     mask: str | None
-    causal: bool
-    scale: float
+    causal: bool = False
+    scale: float = 1.0
     block: str
     heads: Axis
-    positions: str | None = None  # the input whose positions the queries have
-    turned: bool = False  # the keys are (batch, heads, dims, length)
+    positions: str | None = None
+    written_out: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +73,7 @@ class Taps:
     def nodes(self) -> tuple[str, ...]:
         """Names of all nodes to expose, each once."""
         features = [tap.node for tap in (*self.embedding, *self.hidden)]
-        attention = [name for tap in self.attention for name in (tap.query, tap.key, tap.mask) if name]
+        attention = [name for tap in self.attention for name in (*tap.sources, tap.mask) if name]
         return tuple(dict.fromkeys([*features, *attention]))
 
 
@@ -179,14 +189,13 @@ def _final(
 
 
 def _attention(site: Site, block: str, groups: Groups, lengths: Mapping[str, str]) -> AttentionTap | None:
-    """Tap attention that is fused, or a softmax over one product of queries and keys that are not folded."""
+    """Tap attention that is fused, or the scores of a softmax that has an axis of its own for the heads."""
     if site.node.target is not FUSED:
         return _written_out(site, block, groups, lengths)
     arguments = bound_arguments(site.node)
     query = arguments["query"]
     return AttentionTap(
-        query=query.name,
-        key=arguments["key"].name,
+        sources=(query.name, arguments["key"].name),
         mask=None if arguments["attn_mask"] is None else arguments["attn_mask"].name,
         causal=bool(arguments["is_causal"]),
         scale=arguments["scale"],
@@ -197,23 +206,30 @@ def _attention(site: Site, block: str, groups: Groups, lengths: Mapping[str, str
 
 
 def _written_out(site: Site, block: str, groups: Groups, lengths: Mapping[str, str]) -> AttentionTap | None:
-    if len(site.products) != 1 or site.products[0].target is not torch.ops.aten.matmul.default:
-        return None
-    query, key = site.products[0].args[:2]
     scores = site.node.args[0]
-    if any(not isinstance(node, Node) or node.meta["val"].ndim != 4 for node in (query, key, scores)):
+    if not isinstance(scores, Node) or scores.meta["val"].ndim != 4 or site.node.args[1] not in (-1, 3):
         return None
-    assert isinstance(query, Node)
-    assert isinstance(key, Node)
-    assert isinstance(scores, Node)
+    batch, heads = (resolve(axis) for axis in groups.inferred.of(scores)[:2])
+    shared = {factor for axis in site.heads for factor in resolve(axis)}
+    if not shared.difference(batch).issuperset(heads):
+        return None
     return AttentionTap(
-        query=query.name,
-        key=key.name,
+        sources=_multiplied(site, groups, batch, heads) or (scores.name,),
         mask=scores.name,
-        causal=False,
-        scale=1.0,  # errors are relative, so that any will do
         block=block,
-        heads=groups.inferred.of(query)[-3],
-        positions=_positions(query, lengths, -2),
-        turned=True,
+        heads=heads,
+        positions=_positions(scores, lengths, -2),
+        written_out=True,
     )
+
+
+def _multiplied(site: Site, groups: Groups, batch: Axis, heads: Axis) -> tuple[str, ...] | None:
+    """Return queries and keys of the only product: what is added to it, such as a term of the distance, is no error."""
+    if len(site.products) != 1 or site.products[0].target not in _MATMULS:
+        return None
+    query, key = site.products[0].args[-2:]
+    if not isinstance(query, Node) or not isinstance(key, Node):
+        return None
+    *before, _, _ = groups.inferred.of(query)
+    shared = [resolve(axis) for axis in before]
+    return (query.name, key.name) if shared in ([batch, heads], [(*batch, *heads)]) else None

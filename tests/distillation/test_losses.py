@@ -13,16 +13,16 @@ from fxprune.distillation.losses import (
     feature_loss,
     kl_loss,
     seen_by,
+    seen_in,
     similarity_loss,
     task_loss,
 )
 
-B, H, S, K, E = 3, 4, 5, 5, 6
-HEADS = torch.arange(H)
+B, H, S, K = 3, 4, 5, 5
 
 
-def queries() -> tuple[Tensor, Tensor]:
-    return torch.randn(B, H, S, E), torch.randn(B, H, K, E)
+def scores() -> Tensor:
+    return torch.randn(B, H, S, K)
 
 
 # ---------------------------------------------------------------------- predictions
@@ -92,81 +92,77 @@ def test_one_pair_of_sequences_has_no_variance(rows: int) -> None:
 
 
 def test_equal_attention_costs_nothing_and_none_at_all_costs_one() -> None:
-    teacher = queries()
-    assert float(attention_loss(teacher, teacher, 0.4, None, HEADS)) == 0
-    zeros = (torch.zeros(B, H, S, E), torch.zeros(B, H, K, E))
-    assert float(attention_loss(zeros, teacher, 0.4, None, HEADS)) == pytest.approx(1)
+    teacher = scores()
+    assert float(attention_loss(teacher, teacher, None)) == 0
+    assert float(attention_loss(torch.zeros(B, H, S, K), teacher, None)) == pytest.approx(1)
 
 
 def test_what_a_softmax_does_not_see_costs_nothing() -> None:
-    """One vector added to all keys adds a constant to each row of scores."""
-    query, key = queries()
-    moved = (query, key + torch.randn(B, H, 1, E))
-    assert float(attention_loss(moved, (query, key), 0.4, None, HEADS)) == pytest.approx(0, abs=1e-10)
+    teacher = scores()
+    assert float(attention_loss(teacher + torch.randn(B, H, S, 1), teacher, None)) == pytest.approx(0, abs=1e-10)
 
 
-def test_masked_positions_cost_nothing() -> None:
-    query, key = queries()
-    seen = torch.ones(B, 1, 1, K, dtype=torch.bool)
+@pytest.mark.parametrize("there", [99.0, float("-inf"), torch.finfo(torch.float32).min])
+def test_masked_positions_cost_nothing(there: float) -> None:
+    teacher, seen = scores(), torch.ones(B, 1, 1, K, dtype=torch.bool)
     seen[0, ..., 3:] = False
-    other = key.clone()
-    other[0, :, 3:] = 99.0
-    assert float(attention_loss((query, other), (query, key), 0.4, seen, HEADS)) == 0
-    assert float(attention_loss((query, other), (query, key), 0.4, None, HEADS)) > 1
+    other = teacher.masked_fill(~seen, there)
+    assert float(attention_loss(other, teacher, seen)) == 0
+    if there == 99.0:
+        assert float(attention_loss(other, teacher, None)) > 1
 
 
 def test_rows_that_see_nothing_are_no_nan() -> None:
     seen = torch.ones(B, 1, S, K, dtype=torch.bool)
     seen[0, :, 2] = False
-    assert float(attention_loss(queries(), queries(), 0.4, seen, HEADS)) > 0
-
-
-def test_a_student_head_is_compared_with_the_head_it_was() -> None:
-    query, key = queries()
-    left = torch.tensor([1, 3])
-    assert float(attention_loss((query[:, left], key[:, left]), (query, key), 0.4, None, left)) == 0
-    wrong = torch.tensor([0, 1])
-    assert float(attention_loss((query[:, left], key[:, left]), (query, key), 0.4, None, wrong)) > 0.5
+    assert float(attention_loss(scores(), scores(), seen)) > 0
 
 
 def test_the_loss_is_the_relative_error_of_centred_scores() -> None:
-    student, teacher = queries(), queries()
-    got, wanted = ((q @ k.transpose(-1, -2) * 0.4) for q, k in (student, teacher))
-    got, wanted = (scores - scores.mean(-1, keepdim=True) for scores in (got, wanted))
+    student, teacher = scores(), scores()
+    got, wanted = (one - one.mean(-1, keepdim=True) for one in (student, teacher))
     expected = (got - wanted).square().sum() / wanted.square().sum()
-    torch.testing.assert_close(attention_loss(student, teacher, 0.4, None, HEADS), expected)
+    torch.testing.assert_close(attention_loss(student, teacher, None), expected)
+
+
+@pytest.mark.parametrize("floor", [-1e4, -1e30, torch.finfo(torch.float32).min, float("-inf")])
+def test_scores_that_hold_their_mask_say_what_is_seen(floor: float) -> None:
+    expected = torch.rand(B, 1, S, K) > 0.4
+    expected[..., 0] = True
+    held = 10 * scores() + torch.zeros(B, 1, S, K).masked_fill(~expected, floor)
+    seen = seen_in(held)
+    assert seen is not None
+    assert torch.equal(seen, expected.expand(B, H, S, K))
+    assert torch.equal(held.softmax(-1) > 0, seen)
+    assert seen_in(10 * scores()) is None
 
 
 @pytest.mark.parametrize("kind", ["bool", "additive", "minus infinity"])
 def test_masks_of_any_kind_say_what_is_seen(kind: str) -> None:
-    query, key = queries()
     expected = torch.rand(B, 1, S, K) > 0.4
     floor = torch.finfo(torch.float32).min if kind == "additive" else float("-inf")
     mask = expected if kind == "bool" else torch.zeros(B, 1, S, K).masked_fill(~expected, floor)
-    seen = seen_by(mask, False, query, key)
+    seen = seen_by(mask, False, scores())
     assert seen is not None
     assert torch.equal(seen, expected)
 
 
 def test_a_position_bias_hides_nothing() -> None:
-    query, key = queries()
-    assert seen_by(torch.randn(1, H, S, K) * 10, False, query, key) is None
+    assert seen_by(torch.randn(1, H, S, K) * 10, False, scores()) is None
 
 
 def test_causal_order_hides_the_future() -> None:
-    query, key = queries()
-    seen = seen_by(None, True, query, key)
+    seen = seen_by(None, True, scores())
     assert seen is not None
     assert seen.tolist() == [[k <= q for k in range(K)] for q in range(S)]
     mask = torch.ones(B, 1, 1, K, dtype=torch.bool)
     mask[1, ..., 0] = False
-    both = seen_by(mask, True, query, key)
+    both = seen_by(mask, True, scores())
     assert both is not None
     assert not both[1, 0, :, 0].any()
     assert torch.equal(both[0, 0], seen)
 
 
 def test_a_mask_that_hides_nothing_is_none() -> None:
-    query, key = queries()
-    assert seen_by(None, False, query, key) is None
-    assert seen_by(torch.ones(B, 1, 1, K, dtype=torch.bool), False, query, key) is None
+    assert seen_by(None, False, scores()) is None
+    assert seen_by(torch.ones(B, 1, 1, K, dtype=torch.bool), False, scores()) is None

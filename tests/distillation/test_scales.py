@@ -30,18 +30,16 @@ def test_one_vector_and_equal_vectors_are_relative_to_their_size() -> None:
 @pytest.mark.parametrize("masked", [False, True])
 def test_attention_is_relative_to_its_heads(masked: bool) -> None:
     """With as many keys in each sequence, the error of all is the mean of the errors of each."""
-    pair, student = torch.randn(2, 6, 4, 5, 3).unbind(), torch.randn(2, 6, 4, 5, 3).unbind()
+    teacher, student = torch.randn(2, 6, 4, 5, 5).unbind()
     seen = torch.ones(5, 5, dtype=torch.bool).tril() if masked else None
     sums = ScaleSums()
     for rows in (slice(2), slice(2, None)):
-        part = (pair[0][rows], pair[1][rows])
-        sums.add_scores("tap", centred_scores(part, 0.4, seen), seen)
-    heads = torch.arange(4)
+        sums.add_scores("tap", centred_scores(teacher[rows], seen), seen)
     powers = sums.result().powers["tap"]
-    whole = attention_loss(student, pair, 0.4, seen, heads, powers)
-    torch.testing.assert_close(whole, attention_loss(student, pair, 0.4, seen, heads))
+    whole = attention_loss(student, teacher, seen, powers)
+    torch.testing.assert_close(whole, attention_loss(student, teacher, seen))
     parts = [
-        attention_loss((student[0][r], student[1][r]), (pair[0][r], pair[1][r]), 0.4, seen, heads, powers) * share
+        attention_loss(student[r], teacher[r], seen, powers) * share
         for r, share in [(slice(2), 2 / 6), (slice(2, None), 4 / 6)]
     ]
     torch.testing.assert_close(sum(parts), whole)

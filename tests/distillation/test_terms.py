@@ -18,7 +18,9 @@ from fxprune.importance import magnitude
 from fxprune.unit_scores import UnitScorer
 
 
-@pytest.mark.parametrize("name", ["bert", "modernbert", "electra", "gpt2", "llama_gqa", "encoder"])
+@pytest.mark.parametrize(
+    "name", ["bert", "modernbert", "electra", "gpt2", "llama_gqa", "encoder", "bloom", "deberta-v2"]
+)
 def test_every_transfer_loss_of_an_uncut_student_is_exactly_zero(name: str) -> None:
     found = distiller(name)
     values = terms(found, next(batches(found, name)))
@@ -28,7 +30,7 @@ def test_every_transfer_loss_of_an_uncut_student_is_exactly_zero(name: str) -> N
     assert (values["task"] > 1) == (name != "encoder")
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "llama_gqa"])
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama_gqa", "megatron-bert"])
 def test_heads_are_compared_with_the_heads_they_were(name: str) -> None:
     """Nothing before the last attention is cut, so the scores of the heads that stay are what they were."""
     found = distiller(name, loss=LossWeights(task=0, kl=0, hidden=0, embedding=0))
