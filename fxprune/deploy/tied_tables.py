@@ -62,10 +62,11 @@ def _read(table: str, weight: str) -> tuple[str, str, str, str]:
 
 
 def _rebuilds(quantised: NDArray[Any], scale: NDArray[Any], table: NDArray[Any]) -> bool:
+    """Whether it has a row for each token; of a square one the values tell."""
     import numpy as np
 
-    if quantised.shape != table.shape:
-        return False
+    if quantised.shape != table.shape or table.shape[0] != table.shape[1]:
+        return quantised.shape == table.shape
     return bool(np.all(np.abs(quantised * scale[:, None] - table) <= 0.51 * scale[:, None]))
 
 
