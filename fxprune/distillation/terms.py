@@ -9,17 +9,18 @@ from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
 from fxprune.axes import Axis, resolve
+from fxprune.distillation.attending import Values, scores_at, seen_at
 from fxprune.distillation.config import LossWeights, Precision
 from fxprune.distillation.heads import head_source
 from fxprune.distillation.likeness import Peers, Vectors, likeness, pooled, projection, returned_taps
 from fxprune.distillation.lineage import lineage
-from fxprune.distillation.losses import attention_loss, centred_scores, feature_loss, looked_at, seen_by, seen_in
+from fxprune.distillation.losses import attention_loss, centred_scores, feature_loss, looked_at
 from fxprune.distillation.maps import FeatureMap
 from fxprune.distillation.objective import FEATURES, Batch, Objective
 from fxprune.distillation.predicting import Outputs, PredictionTerms
 from fxprune.distillation.preflight import check_terms
 from fxprune.distillation.scales import Scales, ScaleSums
-from fxprune.distillation.taps import AttentionTap, FeatureTap, Taps
+from fxprune.distillation.taps import FeatureTap, Taps
 from fxprune.passes import ExposeTaps, PickPositions, run_passes
 from fxprune.passes.pick_positions import POSITIONS, picks_positions
 from fxprune.student import Student
@@ -87,8 +88,9 @@ class Terms:
             for tap in (*self.taps.embedding, *self.taps.hidden):
                 sums.add_features(tap.node, self._real(tap, outputs, batch))
             for attention in self.taps.attention:
-                scores = self._scores(attention, outputs)
-                seen = self._seen(attention, outputs, scores, batch)
+                scores = scores_at(attention, self._at(outputs))
+                seen = seen_at(attention, self._at(outputs), scores)
+                seen = looked_at(seen, batch.real.get(attention.positions or ""))
                 sums.add_scores(attention.sources[0], centred_scores(scores, seen), seen)
         self.scales = sums.result()
 
@@ -204,40 +206,17 @@ class Terms:
     def _attention(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
         terms, scales = [], self.scales or Scales()
         for tap in self.taps.attention:
-            got = self._scores(tap, student)
+            got = scores_at(tap, self._at(student))
             heads = self._lineage(tap.heads).to(got.device)
-            wanted = self._scores(tap, teacher, heads)
-            seen = self._seen(tap, teacher, wanted, batch, heads)
+            wanted = scores_at(tap, self._at(teacher), heads)
+            seen = seen_at(tap, self._at(teacher), wanted, heads)
+            seen = looked_at(seen, batch.real.get(tap.positions or ""))
             powers = scales.powers.get(tap.sources[0])
             terms.append(attention_loss(got, wanted, seen, None if powers is None else powers[heads]))
         return torch.stack(terms).mean()
 
-    def _scores(self, tap: AttentionTap, outputs: Outputs, heads: Tensor | None = None) -> Tensor:
-        """Return the attention scores of one model, of `heads` alone if there are any."""
-        scores, *keys = (outputs[1][self._place[name]] for name in tap.sources)
-        if not keys:
-            return scores if heads is None else scores[:, heads]
-        query, key = scores, keys[0]
-        if tap.written_out:
-            key = key.transpose(-1, -2)
-            if query.ndim == 3:
-                assert tap.mask is not None
-                batch = len(outputs[1][self._place[tap.mask]])
-                query, key = query.unflatten(0, (batch, -1)), key.unflatten(0, (batch, -1))
-        served = query.shape[-3] // key.shape[-3]  # query heads a key head serves
-        key = key if served == 1 else key.repeat_interleave(served, -3)
-        query, key = (query, key) if heads is None else (query[:, heads], key[:, heads])
-        return query @ key.transpose(-1, -2) * tap.scale
-
-    def _seen(
-        self, tap: AttentionTap, teacher: Outputs, scores: Tensor, batch: Batch, heads: Tensor | None = None
-    ) -> Tensor | None:
-        """Return which of the teacher's scores count: bool, broadcastable to theirs."""
-        mask = None if tap.mask is None else teacher[1][self._place[tap.mask]]
-        if mask is not None and heads is not None and mask.shape[-3:-2] not in ((), (1,)):
-            mask = mask[..., heads, :, :]
-        seen = seen_in(mask) if tap.written_out and mask is not None else seen_by(mask, tap.causal, scores)
-        return looked_at(seen, batch.real.get(tap.positions or ""))
+    def _at(self, outputs: Outputs) -> Values:
+        return lambda node: outputs[1][self._place[node]]
 
     def _lineage(self, axis: Axis) -> Tensor:
         return lineage(self.student, axis)
