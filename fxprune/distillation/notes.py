@@ -14,7 +14,7 @@ from fxprune.student import Student
 _SIGHTS = {
     "hidden": "residual stream that leaves a numbered block",
     "embedding": "residual stream that enters a first block",
-    "attention": "attention whose queries and keys it could tell",
+    "attention": "attention whose scores it could tell",
 }
 
 
