@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +32,13 @@ class Quantiser:
     """
 
     def __init__(self, ready: Ready, name: str, folder: Path, *, large: bool, tables: bool = True) -> None:
-        self.ready, self.name, self.folder, self.large = ready, name, folder, large
-        self._tied = ready.tied if tables else {}
-        self._has_tables = tables and bool(ready.tables)
+        self.ready = ready if tables else replace(ready, tables=(), tied={})
+        self.name, self.folder, self.large = name, folder, large
         self.failures: dict[str, str] = {}  # calibrator -> why it does not work
 
     def start(self) -> Path:
         """Make the tables int8 that no product has, one scale for each."""
-        if not self._has_tables:
+        if not self.ready.tables:
             return self.ready.path
         made = self._dynamic(self.ready.path, "tables", TABLES)
         rename_quantised(made)  # the next step makes the same names out of those of the tensors
@@ -47,7 +47,7 @@ class Quantiser:
     def dynamic(self, start: Path, bits: int) -> Path:
         """Make the products int8, with scales found while the model runs."""
         made = self._dynamic(start, f"dynamic-{bits}", PRODUCTS, bits)
-        store_once(made, self._tied, large=self.large)
+        store_once(made, self.ready.tied, large=self.large)
         return made
 
     def static(
@@ -123,7 +123,7 @@ class Quantiser:
                 },
             )
         keep_residuals(target, self.ready.products)
-        store_once(target, self._tied, large=self.large)
+        store_once(target, self.ready.tied, large=self.large)
         return target
 
     def _target(self, step: str) -> Path:

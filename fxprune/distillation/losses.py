@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
 IGNORED = -100  # label of a position that takes no part
-_NO_WEIGHT = 104.0
+_NO_WEIGHT = 104.0  # below the largest score of a row: the softmax gives such a key exactly 0 in float32
 
 
 def task_loss(logits_nv: Tensor, labels_n: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ def seen_by(mask: Tensor | None, causal: bool, scores_bhsk: Tensor) -> Tensor | 
 
 
 def seen_in(scores_bhsk: Tensor) -> Tensor | None:
-    """Return which keys have a weight at all, of scores that hold the mask: exp(-104) is 0 in float32."""
+    """Return which keys have a weight at all, of scores that hold the mask."""
     return _unless_all(scores_bhsk > scores_bhsk.amax(-1, keepdim=True) - _NO_WEIGHT)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch.fx import GraphModule, Node
 
 from fxprune.attention import FUSED, Site, attention_sites
@@ -18,9 +17,6 @@ from fxprune.axes import Axis, Factor, resolve
 from fxprune.calls import bound_arguments, is_tensor
 from fxprune.groups import Groups
 from fxprune.inference import output_values
-
-aten = torch.ops.aten
-_MATMULS = {aten.matmul.default, aten.bmm.default, aten.baddbmm.default}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,11 +221,11 @@ def _written_out(site: Site, block: str, groups: Groups, lengths: Mapping[str, s
 
 def _multiplied(site: Site, groups: Groups, batch: Axis, heads: Axis) -> tuple[str, ...] | None:
     """Return queries and keys of the only product: what is added to it, such as a term of the distance, is no error."""
-    if len(site.products) != 1 or site.products[0].target not in _MATMULS:
+    if len(site.products) != 1:
         return None
     query, key = site.products[0].args[-2:]
     if not isinstance(query, Node) or not isinstance(key, Node):
-        return None
+        return None  # an einsum has its axes in any order
     *before, _, _ = groups.inferred.of(query)
     shared = [resolve(axis) for axis in before]
     return (query.name, key.name) if shared in ([batch, heads], [(*batch, *heads)]) else None

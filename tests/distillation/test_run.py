@@ -163,9 +163,8 @@ def test_what_nothing_trains_is_said(dataset: str) -> None:
 
 
 def test_a_term_the_graph_does_not_show_is_said(dataset: str) -> None:
-    result = run(
-        "FNetForMaskedLM", dataset, max_steps=2, target_params="70%"
-    )  # Fourier transforms in place of attention
+    fourier = "FNetForMaskedLM"  # it has no attention
+    result = run(fourier, dataset, max_steps=2, target_params="70%")
     assert result.notes == ("no attention term: the graph shows no attention whose scores it could tell",)
     assert "attention" not in result.history[-1].losses
 
