@@ -202,7 +202,7 @@ class _Distilling:
             result.student,
             folder,
             tokenizer=self.tokenizer,
-            teacher=capture(self.source.model, self.examples) if latency else None,
+            teacher=capture(self.source.model, self.examples, length=config.length) if latency else None,
             latency=latency,
             int8=self.order.int8,
             files=metrics.files,

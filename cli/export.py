@@ -28,6 +28,13 @@ from fxprune.errors import UsageError
 @click.option("--calibration-batches", type=click.IntRange(min=2), default=8, show_default=True, help="Of that text.")
 @click.option("--float-tables", is_flag=True, help="Leave embeddings out of int8: a larger file, a little nearer.")
 @click.option("--fp16", is_flag=True, help="Write float16, for GPU providers.")
+@click.option(
+    "--length",
+    type=opt.AT_LEAST_1,
+    default=128,
+    show_default=True,
+    help="Tokens, if a loop over them fixes the length.",
+)
 @opt.options(opt.provider, opt.as_json)
 @handled
 def command(
@@ -40,6 +47,7 @@ def command(
     calibration_batches: int,
     float_tables: bool,
     fp16: bool,
+    length: int,
     provider: str,
     as_json: bool,
 ) -> None:
@@ -67,7 +75,7 @@ def command(
     find_provider(provider)
     opt.check_file(output, overwrite)
     render.say(f"exporting {model}")
-    opened = open_graph(model)
+    opened = open_graph(model, length)
     if int8:
         tables = not float_tables
         done = export_int8_of(opened, output, int8, dataset, calibration_batches, tables=tables, say=render.say)

@@ -35,7 +35,7 @@ def foresee(name: str, goal: Goal, free: Free, *, loadable: bool = True, weights
     Raises:
         PlanError, UsageError: the target cannot be met; better now than after loading.
     """
-    captured = _captured(name, weights) if not goal.times else None
+    captured = _captured(name, weights, goal.length) if not goal.times else None
     if captured is None:
         return None
     traced, source = captured
@@ -46,10 +46,10 @@ def foresee(name: str, goal: Goal, free: Free, *, loadable: bool = True, weights
     return forecast(traced, analyse(traced, free_outputs=places), goal, limits)
 
 
-def _captured(name: str, weights: bool) -> tuple[Traced, Source] | None:
+def _captured(name: str, weights: bool, length: int) -> tuple[Traced, Source] | None:
     try:
         source = load_shell(name, weights=weights)
-        return capture(source.model, example_inputs(source.model, source.tokenizer)), source
+        return capture(source.model, example_inputs(source.model, source.tokenizer), length=length), source
     except FxpruneError:
         return None  # loading will say it, or do without
     except Exception:  # a model whose code looks at weights while it is made or traced raises whatever it likes

@@ -25,6 +25,7 @@ from fxprune.traced import Traced
 Examples = Mapping[str, Any]
 PROGRAM = ".pt2"
 ONNX = ".onnx"
+LENGTH = 128  # tokens of what is timed, where a model fixes its length
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +69,12 @@ def _program_file(name: str) -> Path | None:
     return saved if saved.is_file() and not (path / "config.json").is_file() else None
 
 
-def open_graph(name: str) -> Opened:
+def open_graph(name: str, length: int | None = None) -> Opened:
     """Load and capture a model; a folder with nothing but a saved graph gives that.
 
+    Args:
+        name: hub name, folder, exported program, or 'demo'.
+        length: see `capture`.
     Raises:
         SourceError: there is no such model.
         CaptureError: it cannot be captured.
@@ -80,7 +84,8 @@ def open_graph(name: str) -> Opened:
         assert isinstance(traced, Traced)
         return Opened(name, traced, origin_of(traced).example_kwargs)
     given = open_model(name)
-    return Opened(name, capture(given.model, given.examples), given.examples, given.tokenizer)
+    traced = capture(given.model, given.examples, length=length)
+    return Opened(name, traced, origin_of(traced).example_kwargs, given.tokenizer)
 
 
 def competitors(names: Sequence[str], folder: Path) -> list[Competitor]:
@@ -102,6 +107,6 @@ def _competitor(name: str, file: Path) -> Competitor:
     if name.endswith(ONNX):
         return Competitor(name=name, path=Path(name))
     render.say(f"exporting {name}")
-    opened = open_graph(name)
+    opened = open_graph(name, LENGTH)
     done = export_onnx(opened.traced, opened.examples, file)
     return Competitor(name=name, path=done.path, examples=opened.examples, pytorch_error=done.max_error)

@@ -64,7 +64,7 @@ def _prune(model: str, cut: Cut, to: Target, seat: Seat) -> None:
     render.say(f"loading {model}")
     given = open_model(model)
     torch.manual_seed(cut.seed)
-    teacher = capture(given.model, given.examples)
+    teacher = capture(given.model, given.examples, length=cut.length)
     texts = cut.repair != "none"
     calibration = (
         calibration_inputs(teacher, given.tokenizer, cut.dataset, cut.repair_batches, cut.seed) if texts else ()

@@ -24,13 +24,18 @@ from fxprune.planning import Loss, check_score, chosen_for, constraints, counts_
 from fxprune.repair import Repairer, check_repair
 from fxprune.result import finish
 from fxprune.student import Student
-from fxprune.traced import Traced
+from fxprune.traced import FIXED, Traced
 from fxprune.widths import Constraints
 
 __all__ = ["analyse", "capture", "constraints", "counts_for", "finish", "load", "make_plan", "prune"]
 
 
-def capture(model: nn.Module | ExportedProgram, example_kwargs: Mapping[str, Any] | None = None) -> Traced:
+def capture(
+    model: nn.Module | ExportedProgram,
+    example_kwargs: Mapping[str, Any] | None = None,
+    *,
+    length: int | None = None,
+) -> Traced:
     """Capture `model` as a graph that is called like it and returns the same structure.
 
     Args:
@@ -38,6 +43,8 @@ def capture(model: nn.Module | ExportedProgram, example_kwargs: Mapping[str, Any
             source code; it is copied, never changed. On the meta device it needs no memory.
         example_kwargs: keyword arguments of its forward; dimension 0 of every tensor is the batch, dimension 1 of
             2-D integer tensors the sequence, and both stay free. A program brings its own.
+        length: tokens of the captured graph where that cannot stay free, as in a loop over positions; default: as
+            many as the examples have.
     Returns:
         A graph in evaluation mode with the model's own parameters and names, tied ones tied.
     Raises:
@@ -47,8 +54,10 @@ def capture(model: nn.Module | ExportedProgram, example_kwargs: Mapping[str, Any
         return _captured_program(model, example_kwargs)
     if example_kwargs is None:
         raise UsageError("capture needs example inputs", remedy="pass the keyword arguments of one call of its forward")
-    traced = tracing.capture(model, example_kwargs)
+    traced = tracing.capture(model, example_kwargs, length)
     run_passes(traced, CANONICAL)
+    if traced.provenance.rung == FIXED:
+        example_kwargs = tracing.at_fixed_length(model, example_kwargs, length)
     traced.meta["origin"] = Origin.of(model, example_kwargs)
     return traced
 

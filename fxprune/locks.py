@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from fxprune.axes import Axis, Concat, Factor, factors_of, resolve
@@ -19,6 +19,7 @@ def locked_groups(groups: Groups, constraints: Constraints) -> dict[str, str]:
     output, and so stay, the class leaves heads x dims no width but theirs.
     """
     locked = {group.name: why for group in groups.prunable if (why := constraints.locks(group))}
+    locked |= _behind_numbers(groups, constraints.numbers)
     changed = True
     while changed:
         free = {group.factor for group in groups.prunable if group.name not in locked}
@@ -26,6 +27,17 @@ def locked_groups(groups: Groups, constraints: Constraints) -> dict[str, str]:
         changed = bool(tied)
         locked |= tied
     return locked
+
+
+def _behind_numbers(groups: Groups, numbers: Mapping[str, int]) -> dict[str, str]:
+    """Return the groups on the last dimension of the nodes `numbers` names."""
+    values = {node.name: axes[0] for node, axes in groups.inferred.axes.items() if node.name in numbers}
+    factors = {factor: name for name, axes in values.items() for p in leaf_products(axes[-1]) for factor in p}
+    return {
+        group.name: f"no weight can absorb another number than the class computes from it at {factors[group.factor]}"
+        for group in groups.prunable
+        if group.factor in factors
+    }
 
 
 def _tied_to_what_stays(groups: Groups, constraints: Constraints, free: set[Factor]) -> dict[str, str]:

@@ -104,8 +104,9 @@ class OptionSolver:
         return sorted(((self._ratio(counts), counts) for counts in distinct), key=lambda option: -option[0])
 
     def _ratio(self, counts: tuple[int, ...]) -> float:
-        """The ratio of the widest axis."""
-        return max(self._size(p, counts) / prod(n for _, n in p) for p in self.products)
+        """The ratio of the widest axis, of those in ties if there are any: dims may stay where heads go."""
+        products = [product for tie in self.ties for product in tie] or self.products
+        return max(self._size(p, counts) / prod(n for _, n in p) for p in products)
 
     @property
     def _widest(self) -> int:
@@ -128,10 +129,10 @@ class OptionSolver:
         ratios = (step / steps for step in range(1, steps))
         return next((ratio for ratio in ratios if self._tied(self._filled(ratio, {}))), 1.0)
 
-    def _filled(self, ratio: float, given: Mapping[int, int]) -> tuple[int, ...]:
-        """Bring each axis to `ratio` by one factor; those with the least choice go first."""
-        counts = dict(given)
-        for product in sorted(self.products, key=lambda p: (sum(i >= 0 for i, _ in p), len(p))):
+    def _filled(self, ratio: float, given: Mapping[int, int], *, tied_first: bool = False) -> tuple[int, ...]:
+        """Bring each axis to `ratio` by one factor; those with the least choice go first, or those in ties."""
+        counts, tied = dict(given), {p for tie in self.ties for p in tie} if tied_first else set()
+        for product in sorted(self.products, key=lambda p: (p not in tied, sum(i >= 0 for i, _ in p), len(p))):
             self._fill(product, ratio, counts)
         return tuple(counts.get(i, variable.size) for i, variable in enumerate(self.variables))
 
@@ -140,7 +141,9 @@ class OptionSolver:
         outer = sorted(self._outer() - {p[-1][0] for p in self.products})
         ranges = [range(self.variables[i].size, 0, -1) for i in outer]
         for chosen in itertools.product(*ranges):
-            yield self._filled(ratio, dict(zip(outer, chosen, strict=True)))
+            given = dict(zip(outer, chosen, strict=True))
+            yield self._filled(ratio, given)
+            yield self._filled(ratio, given, tied_first=True)
 
     def _fill(self, product: tuple[tuple[int, int], ...], ratio: float, counts: dict[int, int]) -> None:
         open_ = [(i, size) for i, size in product if i >= 0 and i not in counts]

@@ -14,6 +14,7 @@ from fxprune import tracing
 from fxprune.errors import ScoreError
 from fxprune.goal import Goal
 from fxprune.importance import score_called
+from fxprune.rescaling.unabsorbed import unabsorbed
 from fxprune.student import Student
 from fxprune.traced import Traced
 from fxprune.unit_scores import UnitScorer, UnitScores, random_units
@@ -76,6 +77,7 @@ def constraints(model: nn.Module | ExportedProgram, traced: Traced) -> Constrain
         multiples=[(multiple.axes, multiple.value) for multiple in classes.multiples],
         fixed=classes.fixed,
         recomputed=traced.provenance.recomputed | _not_saved(model_class, traced),
+        numbers=unabsorbed(traced),
     )
 
 

@@ -51,15 +51,7 @@ def dynamic_shapes(
 
 def relaxed(dims: Dims, replacement: Any) -> Dims:
     """Replace every free dimension but the batch by `replacement`: ``Dim.AUTO``, or None to make it static."""
-
-    def relax(spec: Any) -> Any:
-        if isinstance(spec, Mapping):
-            return {key: relax(value) for key, value in spec.items()}
-        if isinstance(spec, list | tuple):
-            return type(spec)(relax(value) for value in spec)
-        return spec if spec is None or _is_batch(spec) else replacement
-
-    return {name: relax(spec) for name, spec in dims.items()}
+    return _each(dims, lambda spec: spec if spec is None or _is_batch(spec) else replacement)
 
 
 def frees_batch(dims: Dims) -> bool:
@@ -68,27 +60,32 @@ def frees_batch(dims: Dims) -> bool:
     >>> frees_batch({"x": {0: Dim("batch")}}), frees_batch({"x": None})
     (True, False)
     """
+    return _any(dims, _is_batch)
 
-    def free(spec: Any) -> bool:
-        if isinstance(spec, Mapping | list | tuple):
-            return any(map(free, spec.values() if isinstance(spec, Mapping) else spec))
-        return _is_batch(spec)
 
-    return free(dims)
+def frees_length(dims: Dims) -> bool:
+    """Tell whether any dimension but the batch is free.
+
+    >>> frees_length({"ids": {0: Dim("batch"), 1: Dim("length")}}), frees_length({"pixels": {0: Dim("batch")}})
+    (True, False)
+    """
+    return _any(dims, lambda spec: spec is not None and not _is_batch(spec))
 
 
 def refined(dims: Dims, refusal: Exception) -> Dims | None:
     """Return `dims` with the bounds that `torch.export` suggests in its refusal, or None if it suggests none.
 
-    A position table of 512 rows, for example, makes it suggest ``length = Dim('length', max=512)``.
+    A position table of 512 rows, for example, makes it suggest ``length = Dim('length', max=512)``; a dimension that
+    it would rather have as a number is free no more.
     """
     text = str(refusal).split("\n\n")[0]  # torch's own parser trips over the traceback that follows
     if "Suggested fixes:" not in text:
         return None
     try:
-        return refine_dynamic_shapes_from_suggested_fixes(text, dims)  # type: ignore[return-value]
+        found = refine_dynamic_shapes_from_suggested_fixes(text, dims)
     except (ValueError, KeyError, AttributeError, AssertionError):
         return None
+    return _each(found, lambda spec: None if isinstance(spec, int) else spec)
 
 
 def resized(
@@ -108,7 +105,7 @@ def resized(
     """
     dims = dynamic_dims if dynamic_dims is not None else dynamic_shapes(example_kwargs)
     generator = torch.Generator().manual_seed(seed)
-    old = next((size for (side, size), name in _lengths(example_kwargs).items() if name == LENGTH), length)
+    old = length_of(example_kwargs) or length
 
     def resize(name: str, tensor: Tensor, spec: dict[int, Any] | None) -> Tensor:
         free = {axis: dim for axis, dim in (spec or {}).items() if dim is not None}
@@ -127,12 +124,22 @@ def resized(
 def second_shape(example_kwargs: Mapping[str, Any], dynamic_dims: Dims | None = None, seed: int = 1) -> dict[str, Any]:
     """Return ragged inputs at a batch and length that differ from the examples' and lie in the bounds of the Dims."""
     dims = dynamic_dims if dynamic_dims is not None else dynamic_shapes(example_kwargs)
-    old = next((size for (_, size), name in _lengths(example_kwargs).items() if name == LENGTH), 0)
+    old = length_of(example_kwargs) or 0
     free = [dim for spec in dims.values() if isinstance(spec, dict) for dim in spec.values()]
     bounds = [dim.max for dim in free if getattr(dim, "max", None) is not None and not _is_batch(dim)]
     longest = min(bounds, default=old + 6)
     length = old + 6 if old + 6 <= longest else max(1, old - 4)
     return resized(example_kwargs, (batch_size(example_kwargs) or 1) + 2, length, dims, seed)
+
+
+def at_length(example_kwargs: Mapping[str, Any], length: int) -> dict[str, Any]:
+    """Return inputs like `example_kwargs` of `length` tokens, if they have any."""
+    return resized(example_kwargs, batch_size(example_kwargs) or 1, length)
+
+
+def length_of(example_kwargs: Mapping[str, Any]) -> int | None:
+    """Return the tokens of the examples, or None if they are no texts."""
+    return next((size for (_, size), name in _lengths(example_kwargs).items() if name == LENGTH), None)
 
 
 def batch_size(example_kwargs: Mapping[str, Any]) -> int | None:
@@ -147,6 +154,21 @@ def tensors(example_kwargs: Mapping[str, Any]) -> list[tuple[str, Tensor]]:
     for name, value in example_kwargs.items():
         _map(value, lambda tensor, name=name: found.append((name, tensor)))
     return found
+
+
+def _each(dims: Any, function: Callable[[Any], Any]) -> Any:
+    """Return `dims` with every single dimension replaced by what `function` makes of it."""
+    if isinstance(dims, Mapping):
+        return {key: _each(value, function) for key, value in dims.items()}
+    if isinstance(dims, list | tuple):
+        return type(dims)(_each(value, function) for value in dims)
+    return function(dims)
+
+
+def _any(dims: Any, test: Callable[[Any], bool]) -> bool:
+    if isinstance(dims, Mapping | list | tuple):
+        return any(_any(spec, test) for spec in (dims.values() if isinstance(dims, Mapping) else dims))
+    return test(dims)
 
 
 def _lengths(example_kwargs: Mapping[str, Any]) -> dict[tuple[str, int], str]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from fxprune.repair import Repairs
 
 
+FIXED = "fixed length"  # the rung of a graph that runs at the length of its examples alone
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
     """What a graph cannot say of the model it came from."""

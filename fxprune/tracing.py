@@ -13,23 +13,38 @@ from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_map_only
 
-from fxprune.baked import is_baked
+from fxprune.baked import is_baked, is_bound
+from fxprune.eager import computed_as_called
 from fxprune.errors import CaptureError, unknown_name
 from fxprune.plain import plain
-from fxprune.positions import position_rows
+from fxprune.positions import named_positions, position_rows
 from fxprune.quiet import quiet
 from fxprune.refusals import Outcome, refusal, register_dataclasses
-from fxprune.shapes import Dims, batch_size, dynamic_shapes, frees_batch, refined, relaxed, resized
-from fxprune.traced import Provenance, Traced, input_names
+from fxprune.shapes import (
+    Dims,
+    at_length,
+    batch_size,
+    dynamic_shapes,
+    frees_batch,
+    frees_length,
+    refined,
+    relaxed,
+    resized,
+)
+from fxprune.traced import FIXED, Provenance, Traced, input_names
 
 
-def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
+def capture(
+    model: nn.Module, example_kwargs: Mapping[str, Any], length: int | None = None, *, free: bool = True
+) -> Traced:
     """Capture `model` as a graph that is called like it and returns the same structure.
 
     Args:
         model: any module `torch.export` can trace; it is copied, never changed.
         example_kwargs: keyword arguments of its forward; dimension 0 of every tensor is the batch, dimension 1 of
             2-D integer tensors the sequence, and both stay free.
+        length: of the sequence where it cannot stay free, as in a loop over positions; default: that of the examples.
+        free: whether to try to leave the sequence free.
     Returns:
         A graph in evaluation mode with the values and names of the model's own parameters, tied ones tied.
     Raises:
@@ -39,8 +54,8 @@ def capture(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
         owned = _private_copy(model)
         kwargs = traceable(example_kwargs)
         _check_arguments(owned, kwargs)
-        with quiet():
-            program, rung, dims = _exported(owned, kwargs)
+        with quiet(), computed_as_called(owned):
+            program, rung, dims = _exported(owned, kwargs, length, free)
             return plain(program.module(check_guards=False), owned, Provenance(rung=rung, dynamic=dims))
 
 
@@ -115,11 +130,13 @@ class _RefusedError(Exception):
     """No rung held; the argument is what each one raised."""
 
 
-def _exported(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, str, Dims]:
+def _exported(
+    model: nn.Module, kwargs: dict[str, Any], length: int | None, free: bool
+) -> tuple[ExportedProgram, str, Dims]:
     """Climb, and once more if the output holds dataclasses that `torch.export` did not know."""
     for last in (False, True):
         try:
-            return _climb(model, kwargs)
+            return _climb(model, kwargs, length, free)
         except _RefusedError as refused:
             (failures,) = refused.args
             outcome = Outcome(model, kwargs)
@@ -128,34 +145,47 @@ def _exported(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram
     raise AssertionError("one of the two returns or raises")
 
 
-def _climb(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, str, Dims]:
+def _climb(
+    model: nn.Module, kwargs: dict[str, Any], length: int | None, free: bool
+) -> tuple[ExportedProgram, str, Dims]:
     """Try from the freest sizes to fixed ones; report the rung that held."""
-    if found := _foreseen(model, kwargs):
+    if free and (found := _foreseen(model, kwargs)):
         return found
     named = dynamic_shapes(kwargs)
     rungs: list[tuple[str, Dims, bool]] = [
         ("named", named, False),
         ("named, deferred checks", named, True),
         ("automatic", relaxed(named, Dim.AUTO), True),
-        ("fixed length", relaxed(named, None), False),
+        (FIXED, relaxed(named, None), False),
     ]
+    rungs = rungs if free else rungs[-1:]
     failures: list[Exception] = []
     while rungs:
         name, dims, deferred = rungs.pop(0)
+        if not rungs:
+            kwargs = at_fixed_length(model, kwargs, length)
         for _ in range(3):  # a refusal may suggest bounds, such as the rows of a position table
             try:
                 program = _export(model, kwargs, dims, deferred)
-                if not is_baked(program, kwargs, dims):
+                if not is_baked(program, kwargs, dims) and not (deferred and is_bound(model, program, kwargs, dims)):
                     return program, name, dims
-                rungs = rungs[-1:]  # the length is in the steps themselves: no freer size will help
-                break
+                bounded: Dims | None = relaxed(named, None)
             except Exception as error:
                 failures.append(error)
                 bounded = refined(dims, error)
+            if bounded is not None and frees_length(dims) and not frees_length(bounded):
+                rungs = rungs[-1:]  # the length is in the steps themselves: no freer size will help
+                break
             if bounded is None or bounded == dims:
                 break
             dims = bounded
     raise _RefusedError(failures)
+
+
+def at_fixed_length(model: nn.Module, kwargs: Mapping[str, Any], length: int | None) -> dict[str, Any]:
+    """Return the examples a graph of fixed length has: of `length` tokens, or as many as the model takes."""
+    longest = position_rows(model) or named_positions(getattr(model, "config", None))
+    return dict(kwargs) if length is None else at_length(kwargs, min(length, longest or length))
 
 
 def _foreseen(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram, str, Dims] | None:
@@ -177,4 +207,4 @@ def _export(model: nn.Module, kwargs: dict[str, Any], dims: Dims, deferred: bool
     )
 
 
-__all__ = ["capture", "plain", "resized", "runnable", "traceable"]
+__all__ = ["at_fixed_length", "capture", "plain", "resized", "runnable", "traceable"]

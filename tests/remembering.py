@@ -25,13 +25,16 @@ _CONVERT = onnx._convert
 _CONVERTED: dict[tuple, Any] = {}
 
 
-def capture_once(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
+def capture_once(
+    model: nn.Module, example_kwargs: Mapping[str, Any], length: int | None = None, *, free: bool = True
+) -> Traced:
     """Capture a model, or copy the capture of an equal one."""
     key = _key(model, example_kwargs)
     if key is None:
-        return _REAL(model, example_kwargs)
+        return _REAL(model, example_kwargs, length, free=free)
+    key = (*key, length, free)
     if key not in _SEEN:
-        _SEEN[key] = _REAL(model, example_kwargs)
+        _SEEN[key] = _REAL(model, example_kwargs, length, free=free)
     return copy.deepcopy(_SEEN[key])
 
 

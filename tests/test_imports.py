@@ -67,6 +67,7 @@ LAYERS = [
         "exported",
         "shapes",
         "positions",
+        "eager",
     },
     {"axes", "calls"},
     {"rules"},

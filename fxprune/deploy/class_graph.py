@@ -15,7 +15,7 @@ from fxprune.calls import module_of
 from fxprune.errors import CaptureError, DeployError, PassError
 from fxprune.passes import CANONICAL, FoldNumbers, run_passes
 from fxprune.rescaling.equations import scales
-from fxprune.traced import Traced, tensor_of
+from fxprune.traced import FIXED, Traced, tensor_of
 from fxprune.tracing import capture
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def fit(slim: Traced, model: nn.Module, example_kwargs: Mapping[str, Any]) -> Fi
     Raises:
         DeployError: the class computes something else at this config; says where.
     """
-    own = _captured(model, example_kwargs)
+    own = _captured(model, example_kwargs, free=slim.provenance.rung != FIXED)
     changed = differences(slim, own)
     weights: Traced = slim
     if changed:
@@ -94,9 +94,9 @@ def differences(slim: Traced, own: Traced) -> dict[Node, float]:
     return found
 
 
-def _captured(model: nn.Module, example_kwargs: Mapping[str, Any]) -> Traced:
+def _captured(model: nn.Module, example_kwargs: Mapping[str, Any], *, free: bool) -> Traced:
     try:
-        own = capture(model, example_kwargs)
+        own = capture(model, example_kwargs, free=free)
     except CaptureError as error:
         raise DeployError("the class does not run at this config", cause=error.cause or error.message) from error
     run_passes(own, CANONICAL)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fxprune.deploy.description import longest
+from fxprune.deploy.description import longest, only_length
 from fxprune.traced import Traced
 from fxprune.workload import Workload
 
@@ -27,9 +27,13 @@ class LatencySettings:
 
 
 def within(grid: Iterable[tuple[int, int]], slim: Traced) -> list[tuple[int, int]]:
-    """Shorten lengths to what the model takes, such as the rows of its position table."""
-    most = longest(slim)
-    return list(dict.fromkeys((batch, length if most is None else min(length, most)) for batch, length in grid))
+    """Shorten lengths to what the model takes, such as the rows of its position table, or the only length it takes."""
+    only, most = only_length(slim), longest(slim)
+
+    def taken(length: int) -> int:
+        return only or (length if most is None else min(length, most))
+
+    return list(dict.fromkeys((batch, taken(length)) for batch, length in grid))
 
 
 def comparison_inputs(examples: Mapping[str, Any], traced: Traced) -> list[dict[str, Any]]:

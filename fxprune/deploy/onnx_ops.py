@@ -10,6 +10,8 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
+from fxprune.deploy.triangular import solve_triangular
+
 aten = torch.ops.aten
 
 
@@ -49,7 +51,7 @@ def _shares_keys(query: Any, key: Any, value: Any) -> bool:
 def translations(program: ExportedProgram) -> Mapping[Callable[..., Any], Callable[..., Any]]:
     """Return op -> translation, for those ops of `program` that the exporter does not know.
 
-    They are registered by libraries, so they are found by name.
+    Some are registered by libraries, so they are found by name.
     """
     targets = {node.target for node in program.graph.nodes if isinstance(node.target, OpOverload)}
     return {target: _BY_NAME[target.name()] for target in targets if target.name() in _BY_NAME}
@@ -72,4 +74,7 @@ def _experts(rows: Any, weights: Any, ends: Any) -> Any:
     return op.Concat(*parts, axis=0)
 
 
-_BY_NAME: Mapping[str, Callable[..., Any]] = {"transformers::grouped_mm_fallback": _experts}
+_BY_NAME: Mapping[str, Callable[..., Any]] = {
+    "transformers::grouped_mm_fallback": _experts,
+    "aten::linalg_solve_triangular": solve_triangular,
+}

@@ -142,7 +142,8 @@ def prepare(
         from fxprune.sources import example_inputs
 
         examples = with_segments(example_inputs(model, tokenizer), model, tokenizer, dataset, text_column)
-    traced = api.capture(model, examples)
+    traced = api.capture(model, examples, length=config.length)
+    examples = traced.meta["origin"].example_kwargs
     objective, columns = settle(
         traced,
         getattr(model, "config", None),

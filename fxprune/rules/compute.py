@@ -61,6 +61,13 @@ def _added(shape: Shape, dims: list[str]) -> str:
     return " ".join("1" if size == 1 else dim for size, dim in zip(shape, dims[len(dims) - len(shape) :], strict=True))
 
 
+@shape_rule(aten.linalg_solve_triangular.default)
+def solve_triangular(call: Call) -> Applied:
+    """``A X = B`` for X: ``... i! j!, ... i! k -> ... j! k``; ``X A = B`` has B and X transposed."""
+    text = "... i! j!, ... i! k -> ... j! k" if call["left"] else "... j! i!, ... k i! -> ... k j!"
+    return Applied(text, reason="a triangular system is solved over it")
+
+
 @shape_rule(aten.einsum.default)
 def einsum(call: Call) -> Applied:
     """The notation is einsum's own, with names instead of letters."""

@@ -276,6 +276,11 @@ def _products() -> list[tuple[Any, ...]]:
             (aten.baddbmm.default, t(*bias), t(2, 3, 4), t(2, 4, 5))
             for bias in ((2, 3, 5), (2, 1, 5), (1, 3, 5), (3, 5), (5,), (2, 3, 1))
         ],
+        *[
+            (aten.linalg_solve_triangular.default, t(*a), t(*b), {"upper": upper, "left": left})
+            for upper in (False, True)
+            for a, b, left in (((3, 3), (3, 4), True), ((2, 3, 3), (2, 3, 4), True), ((2, 3, 3), (2, 4, 3), False))
+        ],
     ]
 
 
