@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -75,6 +76,7 @@ class OptionSolver:
         near = [(p, c) for p, c in steps if p in spelled or c in spelled]
         counted = {p: tuple(self._term(f, free, of) for f in p) for pair in near for p in pair}
         self.steps = list(dict.fromkeys((counted[p], counted[c]) for p, c in near))
+        self._tied_alone = False  # axes that are in no tie may stay dense
 
     @property
     def key(self) -> object:
@@ -93,20 +95,34 @@ class OptionSolver:
         """Return (ratio, count of each variable), widest first."""
         steps = min(self._widest, MOST_COMBINATIONS)
         found = [self._best(step / steps) for step in range(steps, 0, -1)]
-        distinct = dict.fromkeys(counts for counts in found if counts is not None)
-        return sorted(((self._ratio(counts), counts) for counts in distinct), key=lambda option: -option[0])
+        return self._sorted(counts for counts in found if counts is not None) or self._relaxed().table()
 
     def every(self) -> list[tuple[float, tuple[int, ...]]]:
         """Return the same with every count of heads at every ratio, not only the one nearest to dense proportions."""
         steps = min(self._widest, MOST_COMBINATIONS)
         found = (counts for step in range(steps, 0, -1) for counts in self._searched(step / steps))
-        distinct = dict.fromkeys(counts for counts in found if self._tied(counts))
-        return sorted(((self._ratio(counts), counts) for counts in distinct), key=lambda option: -option[0])
+        return self._sorted(counts for counts in found if self._tied(counts)) or self._relaxed().every()
+
+    def _sorted(self, found: Iterable[tuple[int, ...]]) -> list[tuple[float, tuple[int, ...]]]:
+        """Return (ratio, counts), widest first; nothing if all are dense and axes outside of ties might stay."""
+        options = sorted(((self._ratio(counts), counts) for counts in dict.fromkeys(found)), key=lambda o: -o[0])
+        return [] if len(options) == 1 and self.ties and not self._tied_alone else options
+
+    def _relaxed(self) -> OptionSolver:
+        """Return the same solver, for which an axis that is in no tie may stay dense: where dims stay, heads go."""
+        relaxed = copy(self)
+        relaxed._tied_alone = True
+        vars(relaxed).pop("_smallest", None)  # remembered of this one
+        return relaxed
 
     def _ratio(self, counts: tuple[int, ...]) -> float:
-        """The ratio of the widest axis, of those in ties if there are any: dims may stay where heads go."""
-        products = [product for tie in self.ties for product in tie] or self.products
-        return max(self._size(p, counts) / prod(n for _, n in p) for p in products)
+        """The ratio of the widest axis."""
+        return max(self._size(p, counts) / prod(n for _, n in p) for p in self._brought)
+
+    @property
+    def _brought(self) -> list[tuple[tuple[int, int], ...]]:
+        """The products that are brought to a ratio."""
+        return [p for tie in self.ties for p in tie] if self._tied_alone else self.products
 
     @property
     def _widest(self) -> int:
@@ -129,10 +145,10 @@ class OptionSolver:
         ratios = (step / steps for step in range(1, steps))
         return next((ratio for ratio in ratios if self._tied(self._filled(ratio, {}))), 1.0)
 
-    def _filled(self, ratio: float, given: Mapping[int, int], *, tied_first: bool = False) -> tuple[int, ...]:
-        """Bring each axis to `ratio` by one factor; those with the least choice go first, or those in ties."""
-        counts, tied = dict(given), {p for tie in self.ties for p in tie} if tied_first else set()
-        for product in sorted(self.products, key=lambda p: (p not in tied, sum(i >= 0 for i, _ in p), len(p))):
+    def _filled(self, ratio: float, given: Mapping[int, int]) -> tuple[int, ...]:
+        """Bring each axis to `ratio` by one factor; those with the least choice go first."""
+        counts = dict(given)
+        for product in sorted(self._brought, key=lambda p: (sum(i >= 0 for i, _ in p), len(p))):
             self._fill(product, ratio, counts)
         return tuple(counts.get(i, variable.size) for i, variable in enumerate(self.variables))
 
@@ -141,9 +157,7 @@ class OptionSolver:
         outer = sorted(self._outer() - {p[-1][0] for p in self.products})
         ranges = [range(self.variables[i].size, 0, -1) for i in outer]
         for chosen in itertools.product(*ranges):
-            given = dict(zip(outer, chosen, strict=True))
-            yield self._filled(ratio, given)
-            yield self._filled(ratio, given, tied_first=True)
+            yield self._filled(ratio, dict(zip(outer, chosen, strict=True)))
 
     def _fill(self, product: tuple[tuple[int, int], ...], ratio: float, counts: dict[int, int]) -> None:
         open_ = [(i, size) for i, size in product if i >= 0 and i not in counts]

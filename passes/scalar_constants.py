@@ -23,6 +23,8 @@ _ON_NUMBERS = {
     aten.detach_.default,
     aten.alias.default,
     aten.to.dtype,
+    aten.to.device,
+    aten.to.dtype_layout,
     aten._to_copy.default,
     aten.mul.Tensor,
     aten.div.Tensor,

@@ -41,6 +41,20 @@ def test_numbers_that_follow_from_sizes_become_literals():
     assert not run_passes(traced, [ScalarConstants()])
 
 
+def test_a_number_that_is_cast_where_it_is_used_becomes_a_literal():
+    """Gemma 3n scales by ``buffer.to(dtype=x.dtype, device=x.device)``."""
+
+    class Cast(Numbers):
+        def forward(self, x):
+            return x * 2 * self.computed.to(dtype=x.dtype, device=x.device)
+
+    traced = capture(Cast(), EXAMPLE)
+    before = outputs(traced, EXAMPLE)
+    run_passes(traced, [ScalarConstants(), DeadCode()])
+    assert [number_at(node) for node in traced.graph.nodes if scales(node)] == pytest.approx([2.0, 8**0.5])
+    assert torch.equal(outputs(traced, EXAMPLE)[0], before[0])
+
+
 def test_numbers_of_a_model_without_weights_stay():
     with torch.device("meta"):
         model = Numbers()
