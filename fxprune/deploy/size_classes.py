@@ -145,11 +145,14 @@ def _pairs(probe: Probe, refused: Mapping[Path, str], found: list[Move]) -> tupl
 
 
 def _grouped(dense: Sizes, moves: list[Move], *, proportional: bool) -> list[dict[Axis, int]]:
-    """Group the movable axes that always have equal (or proportional) size; values are the whole-number ratios."""
+    """Group the movable axes that always have equal (or proportional) size; values are the whole-number ratios.
+
+    An axis of no size is in no proportion: a table of MobileBERT holds what its hidden states have beyond the embedding.
+    """
     groups: dict[tuple[object, ...], Sizes] = defaultdict(dict)
     for axis, size in dense.items():
         slopes = [move.effect.get(axis, (Fraction(size), Fraction(0)))[1] for move in moves]
-        if any(slopes):
+        if size and any(slopes):
             key = (*(slope / size for slope in slopes), None if proportional else size)
             groups[key][axis] = size
     unit = {key: gcd(*group.values()) for key, group in groups.items()}

@@ -142,3 +142,10 @@ def test_a_hidden_size_that_must_be_a_multiple_of_the_heads_is_told():
 def test_a_class_without_such_a_demand_has_none():
     config = transformers.T5Config(vocab_size=99, d_model=32, d_kv=10, d_ff=72, num_layers=1, num_heads=4)
     assert size_classes(transformers.T5EncoderModel, config).multiples == []
+
+
+def test_an_axis_of_no_size_is_in_no_proportion():
+    config = transformers.MobileBertConfig(vocab_size=99, hidden_size=32, embedding_size=32, num_hidden_layers=1)
+    classes = size_classes(transformers.MobileBertForMaskedLM, config)
+    assert [axis for axis, size in classes.sizes.items() if size == 0]
+    assert all(size for group in classes.ratios for size in group.values())
