@@ -147,7 +147,7 @@ def _pairs(probe: Probe, refused: Mapping[Path, str], found: list[Move]) -> tupl
 def _grouped(dense: Sizes, moves: list[Move], *, proportional: bool) -> list[dict[Axis, int]]:
     """Group the movable axes that always have equal (or proportional) size; values are the whole-number ratios.
 
-    An axis of no size is in no proportion: a table of MobileBERT holds what its hidden states have beyond the embedding.
+    An axis of no size is in no proportion: MobileBERT keeps a table of what its hidden states exceed the embedding by.
     """
     groups: dict[tuple[object, ...], Sizes] = defaultdict(dict)
     for axis, size in dense.items():
