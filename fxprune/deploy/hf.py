@@ -17,6 +17,7 @@ from fxprune.deploy.parity import output_tensors
 from fxprune.errors import DeployError
 from fxprune.quiet import quiet
 from fxprune.shapes import second_shape
+from fxprune.verify.compare import same_draws
 
 if TYPE_CHECKING:
     import os
@@ -120,8 +121,11 @@ def save_hf(
 def _runs(reference: Callable[[dict[str, Any]], Any], example_kwargs: Mapping[str, Any], dims: Dims | None) -> Runs:
     """Record what the slim model makes of the examples and of a ragged batch of another size."""
     inputs = [dict(example_kwargs), second_shape(example_kwargs, dims)]
-    with torch.no_grad():
-        return [(kwargs, output_tensors(reference(kwargs))) for kwargs in inputs]
+    found: Runs = []
+    for kwargs in inputs:
+        with same_draws():
+            found.append((kwargs, output_tensors(reference(kwargs))))
+    return found
 
 
 def _generates_like(model: PreTrainedModel, generation: GenerationConfig | None) -> None:

@@ -10,6 +10,7 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
+from fxprune.deploy.complex_numbers import write_as_pairs
 from fxprune.deploy.triangular import solve_triangular
 
 aten = torch.ops.aten
@@ -19,9 +20,11 @@ def rewrite_ops(program: ExportedProgram) -> None:
     """Write what the exporter breaks in words it knows.
 
     ``c - x`` is ``-x + c``: it promotes the types of the former to a call that does not exist. Heads of queries that
-    all attend to one head of keys are grouped queries: without that word it refuses what PyTorch broadcasts.
+    all attend to one head of keys are grouped queries: without that word it refuses what PyTorch broadcasts. Complex
+    numbers become pairs.
     """
     graph = program.graph
+    write_as_pairs(graph)
     for node in list(graph.nodes):
         if node.target is aten.rsub.Scalar:
             _replace_reversed(graph, node)

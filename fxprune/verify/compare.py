@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -17,6 +18,14 @@ def output_tensors(output: object) -> list[Tensor]:
     """Return the floating-point tensors of a model output, in order."""
     leaves = tree_leaves(dict(output) if isinstance(output, Mapping) else output)
     return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+
+
+@contextmanager
+def same_draws() -> Iterator[None]:
+    """Draw the same random numbers in every such block, without gradients: some models hide patches at random."""
+    with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(0)
+        yield
 
 
 def output_axes(gm: GraphModule, inferred: Inferred) -> list[tuple[Axis, ...]]:

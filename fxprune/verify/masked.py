@@ -18,7 +18,7 @@ from fxprune.axes import Axis, resolve
 from fxprune.groups import Groups
 from fxprune.traced import input_values
 from fxprune.units import Kept
-from fxprune.verify.compare import output_axes, output_tensors, relative_error
+from fxprune.verify.compare import output_axes, output_tensors, relative_error, same_draws
 from fxprune.verify.masks import kept_entries
 from fxprune.verify.normalising import NORMALISING
 from fxprune.verify.symbols import Symbols
@@ -84,8 +84,9 @@ def masked_error(dense: GraphModule, slim: GraphModule, groups: Groups, kept: Ke
         kwargs: inputs of both.
     """
     masked = MaskedDense(dense, groups, kept)
-    with torch.no_grad():
+    with same_draws():
         expected = output_tensors(masked.run(*input_values(dense, kwargs)))
+    with same_draws():
         got = output_tensors(slim(**kwargs))
     pairs = zip(got, expected, output_axes(dense, groups.inferred), strict=True)
     return max(relative_error(new, _kept_only(old, axes, kept, masked.symbols)) for new, old, axes in pairs)

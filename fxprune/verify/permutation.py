@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from fxprune.axes import Axis, Factor, Term, factors_of, resolve, size_of
 from fxprune.groups import Groups
 from fxprune.traced import tensor_of
-from fxprune.verify.compare import output_axes, output_tensors, relative_error
+from fxprune.verify.compare import output_axes, output_tensors, relative_error, same_draws
 
 Orders = Mapping[Factor, Tensor]  # factor -> the unit that comes to stand at each place
 Axes = tuple[Axis, ...]
@@ -34,7 +34,9 @@ def permutation_error(traced: GraphModule, groups: Groups, kwargs: Mapping[str, 
     with torch.no_grad():
         plain = {name: _varied(tensor_of(traced, name), generator) for name in tensors}
         moved = {name: shuffle(plain[name], axes, orders) for name, axes in tensors.items()}
+    with same_draws():
         before = output_tensors(functional_call(traced, plain, (), dict(kwargs)))
+    with same_draws():
         after = output_tensors(functional_call(traced, moved, (), dict(kwargs)))
     pairs = zip(after, before, output_axes(traced, groups.inferred), strict=True)
     return max(relative_error(new, shuffle(old, axes, orders)) for new, old, axes in pairs)

@@ -84,3 +84,38 @@ def test_sizes_that_are_not_known_are_not_the_same() -> None:
     model = ir.Model(ir.Graph([value], [value], nodes=[], opset_imports={"": 23}), ir_version=10)
     tidy(model, program.dims, {})
     assert [size if isinstance(size, int) else size.value for size in value.shape] == [None, "length", 4, None]
+
+
+class Rotated(nn.Module):
+    """Turns pairs of entries by complex products, as DeepSeek V2 and Llama 4 do."""
+
+    def __init__(self, *, conjugated: bool = False) -> None:
+        super().__init__()
+        self.leave, self.conjugated = nn.Linear(6, 6), conjugated
+
+    def forward(self, x: Tensor, places: Tensor) -> Tensor:
+        angles = places[..., None].float() * torch.tensor([1.0, 0.5, 0.25])
+        turns = (torch.polar(torch.ones_like(angles), angles) * 1.5).unsqueeze(1)
+        pairs = torch.view_as_complex(self.leave(x).reshape(*x.shape[:-1], -1, 2))
+        turned = pairs * turns.to(pairs.dtype).conj() if self.conjugated else pairs * turns * angles[:, None]
+        return torch.view_as_real(turned.transpose(1, 2)).flatten(3)
+
+
+ROTATED = {"x": torch.randn(5, 3, 13, 6), "places": torch.randint(9, (5, 13))}
+
+
+def test_complex_products_are_written_in_real_numbers(tmp_path: Path) -> None:
+    exported = export_program(Rotated().eval(), ROTATED)
+    before = exported.program.module()(**ROTATED)
+    rewrite_ops(exported.program)
+    values = [node.meta["val"] for node in exported.program.graph.nodes if isinstance(node.meta.get("val"), Tensor)]
+    assert not any(value.is_complex() for value in values)
+    torch.testing.assert_close(exported.program.module()(**ROTATED), before)
+    assert export_onnx(Rotated().eval(), ROTATED, tmp_path / "model.onnx").max_error < 1e-5
+
+
+def test_complex_numbers_that_are_used_in_another_way_stay() -> None:
+    exported = export_program(Rotated(conjugated=True).eval(), ROTATED)
+    before = exported.program.module()(**ROTATED)
+    rewrite_ops(exported.program)
+    torch.testing.assert_close(exported.program.module()(**ROTATED), before)
