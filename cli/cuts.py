@@ -65,7 +65,7 @@ def show_plan(model: str, cut: Cut, *, as_json: bool) -> None:
     planned = foresee(model, goal, cut.free, weights=False)
     if planned is None:
         given = open_model(model)
-        traced = capture(given.model, given.examples)
+        traced = capture(given.model, given.examples, length=goal.length)
         student = Student(traced, free_outputs=cut.free(traced, None))
         limits = constraints(given.model, traced)
         timed = plan_latency(student, goal, limits, render.say) if goal.times else None

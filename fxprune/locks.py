@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fxprune.axes import Axis, Concat, Factor, factors_of, resolve
@@ -29,7 +29,7 @@ def locked_groups(groups: Groups, constraints: Constraints) -> dict[str, str]:
     return locked
 
 
-def _behind_numbers(groups: Groups, numbers: Mapping[str, int]) -> dict[str, str]:
+def _behind_numbers(groups: Groups, numbers: frozenset[str]) -> dict[str, str]:
     """Return the groups on the last dimension of the nodes `numbers` names."""
     values = {node.name: axes[0] for node, axes in groups.inferred.axes.items() if node.name in numbers}
     factors = {factor: name for name, axes in values.items() for p in leaf_products(axes[-1]) for factor in p}

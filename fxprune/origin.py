@@ -10,6 +10,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from fxprune.shapes import length_of
+from fxprune.traced import FIXED, Traced
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
@@ -29,3 +32,8 @@ class Origin:
             example_kwargs=tree_map_only(Tensor, lambda tensor: tensor.detach().clone(), dict(example_kwargs)),
             generation=copy.deepcopy(getattr(model, "generation_config", None)),
         )
+
+
+def only_length(traced: Traced) -> int | None:
+    """Return the tokens of the only texts that a graph with a fixed length takes; None if its length is free."""
+    return length_of(traced.meta["origin"].example_kwargs) if traced.provenance.rung == FIXED else None

@@ -33,14 +33,14 @@ class Constraints:
         multiples: (axes, n): their sizes must be multiples of what counts n in the dense model, such as the heads.
         fixed: axes that must stay dense.
         recomputed: buffers the class computes from its config, so that their content cannot be cut.
-        numbers: nodes whose last dimension must stay dense -> its size, from which the class computes a number.
+        numbers: nodes whose last dimension must stay dense, since the class computes a number from its size.
     """
 
     ratios: Sequence[Collection[AxisOf]] = ()
     multiples: Sequence[tuple[Collection[AxisOf], int]] = ()
     fixed: frozenset[AxisOf] = frozenset()
     recomputed: frozenset[str] = frozenset()
-    numbers: Mapping[str, int] = field(default_factory=dict)
+    numbers: frozenset[str] = frozenset()
 
     def locks(self, group: Group) -> str | None:
         """Say why `group` must stay dense, or None."""

@@ -11,11 +11,12 @@ from text import tokenizer, write_jsonl
 from torch import Tensor, nn
 
 import fxprune
-from fxprune.deploy.description import only_length
 from fxprune.deploy.grids import within
 from fxprune.distillation.config import DistillConfig
 from fxprune.distillation.run import distill
 from fxprune.eager import computed_as_called
+from fxprune.errors import UsageError
+from fxprune.origin import only_length
 from fxprune.shapes import length_of
 from fxprune.tracing import capture
 
@@ -104,3 +105,15 @@ def test_code_that_computes_otherwise_for_an_export_is_captured_as_it_runs() -> 
     assert file.is_torchdynamo_exporting is asked
     with computed_as_called(nn.Linear(2, 2)):
         assert file.is_torchdynamo_exporting is asked
+
+
+def test_a_model_of_a_fixed_length_is_given_no_sentences(tmp_path: Path) -> None:
+    from transformers import MambaConfig, MambaModel
+
+    model = MambaModel(MambaConfig(vocab_size=99, hidden_size=32, num_hidden_layers=1, state_size=4)).eval()
+    options: dict[str, Any] = {"max_steps": 2, "batch_size": 4, "length": 16, "target_params": "80%", "device": "cpu"}
+    given = model, tokenizer(mask=False), write_jsonl(tmp_path)
+    result = distill(*given, DistillConfig(**options, held_out_batches=1))
+    assert not any("sentences" in note for note in result.notes)
+    with pytest.raises(UsageError, match="sentences differ in length"):
+        distill(*given, DistillConfig(**options, packing="sentences"))

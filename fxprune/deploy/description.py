@@ -15,8 +15,7 @@ from fxprune.deploy.parity import output_tensors
 from fxprune.errors import DeployError
 from fxprune.groups import Groups, analyse
 from fxprune.plan import Plan
-from fxprune.shapes import length_of
-from fxprune.traced import FIXED, Traced
+from fxprune.traced import Traced
 from fxprune.wording import folded
 
 _TRY = "a b"  # any text: what counts is what the tokenizer makes of one
@@ -46,11 +45,6 @@ def longest(slim: Traced) -> int | None:
     specs = [spec for spec in slim.provenance.dynamic.values() if isinstance(spec, dict)]
     bounds = [getattr(dim, "max", None) for spec in specs for axis, dim in spec.items() if axis == 1]
     return min((bound for bound in bounds if isinstance(bound, int)), default=None)
-
-
-def only_length(slim: Traced) -> int | None:
-    """Return the tokens of the only texts that a graph with a fixed length takes; None if its length is free."""
-    return length_of(origin_of(slim).example_kwargs) if slim.provenance.rung == FIXED else None
 
 
 def _given(preprocessor: Any) -> frozenset[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fxprune.deploy.description import longest, only_length
+from fxprune.deploy.description import longest
+from fxprune.origin import only_length
 from fxprune.traced import Traced
 from fxprune.workload import Workload
 

@@ -12,7 +12,7 @@ from fxprune.distillation.feeding import feed
 from fxprune.distillation.preflight import check_fits
 from fxprune.distillation.settling import settle
 from fxprune.errors import UsageError
-from fxprune.origin import Origin
+from fxprune.origin import Origin, only_length
 from fxprune.traced import Traced
 
 ROWS, LENGTH = 16, 64  # sequences a batch, tokens a sequence
@@ -46,7 +46,9 @@ def calibration_inputs(
             "text to calibrate on needs a tokenizer, and the model comes without one",
             remedy="calibrate in Python: fxprune.prune(..., calibration=[inputs, ...])",
         )
-    config = DistillConfig(target_ratio=1.0, batch_size=ROWS, length=LENGTH, seed=seed, held_out_batches=1)
+    config = DistillConfig(
+        target_ratio=1.0, batch_size=ROWS, length=only_length(traced) or LENGTH, seed=seed, held_out_batches=1
+    )
     origin: Origin | None = traced.meta.get("origin")
     objective, columns = settle(traced, origin and origin.config, tokenizer, dataset)
     held_out, stream = feed(dataset, tokenizer, objective, config, None, columns=columns)

@@ -22,7 +22,7 @@ from fxprune.distillation.ranks import Ranks
 from fxprune.distillation.sentences import fixed_sentence_batches, sentence_batches
 from fxprune.distillation.stream import Stream
 from fxprune.distillation.tables import read_table
-from fxprune.errors import DataError
+from fxprune.errors import DataError, UsageError
 
 T = TypeVar("T")
 
@@ -140,4 +140,11 @@ def _encoder(dataset: str, tokenizer: Any, objective: Objective, config: Distill
 
 def by_sentence(config: DistillConfig, objective: Objective) -> bool:
     """Tell whether a row is one sentence instead of a block of joined documents."""
-    return config.packing == "sentences" or (config.packing == "auto" and objective.name == FEATURES)
+    if config.packing == "sentences" and objective.exact:
+        raise UsageError(
+            "sentences differ in length, and this model was captured at one",
+            remedy="leave out --packing, or use blocks",
+        )
+    return config.packing == "sentences" or (
+        config.packing == "auto" and objective.name == FEATURES and not objective.exact
+    )

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from fxprune.distillation.batch import Batch
@@ -69,15 +70,16 @@ class TextEncoder:
         return len(example.inputs["input_ids"])
 
     def batch(self, examples: list[Example]) -> Batch:
-        """Pad examples to the longest."""
-        ids = padded([example.inputs["input_ids"] for example in examples], self.padding)
-        real = padded([torch.ones_like(example.inputs["input_ids"]) for example in examples], 0)
-        types = padded([example.inputs["token_type_ids"] for example in examples], 0)
+        """Pad examples to the longest, or to the only length the model takes."""
+        least = self.max_length if self.objective.exact else 0
+        ids = padded([example.inputs["input_ids"] for example in examples], self.padding, least)
+        real = padded([torch.ones_like(example.inputs["input_ids"]) for example in examples], 0, least)
+        types = padded([example.inputs["token_type_ids"] for example in examples], 0, least)
         labels = [example.labels for example in examples]
         return self.objective.picked(
             Batch(
                 {"input_ids": ids, "attention_mask": real, "token_type_ids": types},
-                padded(labels, IGNORED) if labels[0].ndim else torch.stack(labels),
+                padded(labels, IGNORED, least) if labels[0].ndim else torch.stack(labels),
                 real={"input_ids": real.bool()},
             )
         )
@@ -122,6 +124,7 @@ def padding_token(tokenizer: Any) -> int:
     return int(tokenizer.pad_token_id)
 
 
-def padded(rows: Sequence[Tensor], value: int) -> Tensor:
-    """Return rows of different lengths as (rows, longest)."""
-    return pad_sequence(list(rows), batch_first=True, padding_value=value)
+def padded(rows: Sequence[Tensor], value: int, least: int = 0) -> Tensor:
+    """Return rows of different lengths as (rows, longest), or (rows, `least`) if none is as long."""
+    found = pad_sequence(list(rows), batch_first=True, padding_value=value)
+    return pad(found, (0, max(least - found.shape[1], 0)), value=value)

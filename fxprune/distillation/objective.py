@@ -60,6 +60,7 @@ class Objective:
         class_names: where the model has them.
         start: token its decoder starts with, if it has one.
         pixels: (channels, height, width) of the images it takes, if it does.
+        exact: whether the model was captured at one length, and takes texts of no other.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Objective:
     class_names: tuple[str, ...] = ()
     start: int | None = None
     pixels: tuple[int, int, int] | None = None
+    exact: bool = False
 
     def prepare(self, batch: Mapping[str, Tensor], tokenizer: Any, generator: Generator, probability: float) -> Batch:
         """Mask, shift or corrupt one batch of token ids."""

@@ -15,10 +15,12 @@ from fxprune.distillation.objective import CLASSES, Objective, find_objective
 from fxprune.distillation.spans import start_token
 from fxprune.distillation.tables import features_of
 from fxprune.errors import DataError
+from fxprune.origin import only_length
+from fxprune.traced import Traced
 
 
 def settle(
-    gm: GraphModule,
+    gm: Traced,
     config: Any,
     tokenizer: Any,
     dataset: str,
@@ -41,7 +43,7 @@ def settle(
         UsageError: the objective does not fit the model.
         DataError: the data set does not have what the objective needs.
     """
-    objective = find_objective(gm, tokenizer, wanted)
+    objective = replace(find_objective(gm, tokenizer, wanted), exact=only_length(gm) is not None)
     if "decoder_input_ids" in objective.inputs:
         objective = replace(objective, start=start_token(config, tokenizer))
     elif "pixel_values" in objective.inputs:

@@ -13,8 +13,8 @@ _POWERS = (-1.0, -0.5, 0.5, 1.0)  # of a width, that are written as numbers
 _CHANGED = 1.25  # any other number: whether weights can make up for it does not depend on which
 
 
-def unabsorbed(gm: GraphModule) -> dict[str, int]:
-    """Return the nodes whose last dimension must keep its size: node -> that size.
+def unabsorbed(gm: GraphModule) -> frozenset[str]:
+    """Return the names of the nodes whose last dimension must keep its size.
 
     Their value is multiplied by a number that is a power of the size, and what it is multiplied by cannot move into the
     weights around: the gated delta rule scales queries that were normalised before. A class at another width would
@@ -22,8 +22,8 @@ def unabsorbed(gm: GraphModule) -> dict[str, int]:
     """
     suspects = {node: value for node in gm.graph.nodes if (value := _scaled(node)) is not None}
     if not suspects or _absorbs(gm, *suspects):
-        return {}
-    return {value.name: value.meta["val"].shape[-1] for node, value in suspects.items() if not _absorbs(gm, node)}
+        return frozenset()
+    return frozenset(value.name for node, value in suspects.items() if not _absorbs(gm, node))
 
 
 def _scaled(node: Node) -> Node | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -73,6 +74,14 @@ def test_numbers_stay_numbers() -> None:
     batch = encode.batch(encode({"words": ["the cat", "a dog"], "label": [0.5, 2]}))
     assert batch.labels is not None
     assert batch.labels.tolist() == [0.5, 2.0]
+
+
+def test_rows_are_padded_to_the_only_length_a_model_takes() -> None:
+    encode = texts(length=12)
+    encode.objective = replace(encode.objective, exact=True)
+    batch = encode.batch(encode({"words": ["the cat", "a dog sees the river"], "label": [1, 0]}))
+    assert batch.inputs["input_ids"].shape == (2, 12)
+    assert batch.inputs["attention_mask"].sum(1).tolist() == [4, 7]
 
 
 def test_a_pair_has_the_types_of_its_tokens() -> None:
