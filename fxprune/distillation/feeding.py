@@ -143,7 +143,7 @@ def by_sentence(config: DistillConfig, objective: Objective) -> bool:
     if config.packing == "sentences" and objective.exact:
         raise UsageError(
             "sentences differ in length, and this model was captured at one",
-            remedy="leave out --packing, or use blocks",
+            remedy="set packing to 'auto' or 'blocks'",
         )
     return config.packing == "sentences" or (
         config.packing == "auto" and objective.name == FEATURES and not objective.exact
