@@ -70,8 +70,14 @@ def operand_nodes(node: Node) -> list[Node | None]:
 def call_of(node: Node, operands: list[Node | None], results: list[torch.Tensor]) -> Call:
     """Return `node` with every tensor replaced by its shape."""
     assert isinstance(node.target, OpOverload)
-    shapes = [None if operand is None else shape_of(operand.meta["val"]) for operand in operands]
-    return Call(node.target, bound_arguments(node), shapes, [shape_of(value) for value in results])
+    values = [None if operand is None else operand.meta["val"] for operand in operands]
+    shapes = [None if value is None else shape_of(value) for value in values]
+    return Call(node.target, bound_arguments(node), shapes, [shape_of(value) for value in results], masks_in(values))
+
+
+def masks_in(values: list[torch.Tensor | None]) -> frozenset[int]:
+    """Return the places of boolean tensors."""
+    return frozenset(i for i, value in enumerate(values) if value is not None and value.dtype == torch.bool)
 
 
 def module_of(node: Node) -> str:

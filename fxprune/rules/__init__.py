@@ -1,6 +1,6 @@
 """What each op does to axes: one table, fed by pointwise ops, text lines and shape rules."""
 
-from fxprune.rules import compute, indexing, layout, ops, pieces, spatial
+from fxprune.rules import compute, indexing, layout, ops, pieces, spatial, writing
 from fxprune.rules.table import Applied, Call, applied, known_ops, parameters_of, pins
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "pieces",
     "pins",
     "spatial",
+    "writing",
 ]

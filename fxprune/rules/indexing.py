@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from fxprune.rules.layout import names, text
@@ -12,18 +14,40 @@ aten = torch.ops.aten
 
 @shape_rule(aten.index.Tensor)
 def index(call: Call) -> Applied:
-    """``a n! b, ... -> a ... b``: positions picked by data; index tensors broadcast."""
-    picked = [i for i, value in enumerate(call["indices"]) if value is not None]
+    """``a n! b, ... -> a ... b``: positions picked by data; index tensors broadcast, a mask picks rows in order."""
+    picks = picks_of(call, call.operands[1:])
+    return Applied(text(picks.source, *picks.indices, to=[picks.room]), reason="rows are picked by data")
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """What ``x[indices]`` picks: the dimensions of x, of each index, and of the result."""
+
+    source: list[str]
+    indices: list[list[str]]
+    room: list[str]
+
+
+def picks_of(call: Call, indices: list[Shape | None]) -> Picks:
+    """Read the indices of an op, which follow its first operand; a mask covers as many dimensions as it has."""
+    masks = {i for i in range(len(indices)) if i + 1 in call.masks}
+    picked: list[int] = []
+    at = 0
+    for i, shape in enumerate(indices):
+        covered = 1 if shape is None or i not in masks else len(shape)
+        picked += [] if shape is None else range(at, at + covered)
+        at += covered
+    rank = max(1 if i in masks else len(shape) for i, shape in enumerate(indices) if shape is not None)
+    picks = [f"{name}!" if masks else name for name in names(rank, "i")]
+    spelled = [
+        [f"{name}!" for name in names(len(shape or ()), f"k{i}x")] if masks else _aligned(shape, picks)
+        for i, shape in enumerate(indices)
+    ]
     dims = names(len(call.x))
-    before = [f"{name}!" if i in picked else name for i, name in enumerate(dims)]
-    indices = [shape for shape in call.operands[1:] if shape is not None]
-    rank = max(len(shape) for shape in indices)
-    broadcast = names(rank, "i")
-    adjacent = picked == list(range(picked[0], picked[-1] + 1))
-    at = picked[0] if adjacent else 0
-    rest = [name for i, name in enumerate(dims) if i not in picked]
-    operands = [_aligned(shape, broadcast) for shape in call.operands[1:]]
-    return Applied(text(before, *operands, to=[[*rest[:at], *broadcast, *rest[at:]]]), reason="rows are picked by data")
+    rest = [name for place, name in enumerate(dims) if place not in picked]
+    first = picked[0] if picked == list(range(picked[0], picked[-1] + 1)) else 0
+    source = [f"{name}!" if place in picked else name for place, name in enumerate(dims)]
+    return Picks(source, spelled, [*rest[:first], *picks, *rest[first:]])
 
 
 def _aligned(shape: Shape | None, broadcast: list[str]) -> list[str]:

@@ -46,9 +46,9 @@ def _from_front(bound: int | None, size: int) -> int:
 def split_with_sizes(call: Call) -> Applied:
     """(2, 9, 2304) in three on axis 2 is ``a b (x0 + x1 + x2) -> a b x0, a b x1, a b x2``."""
     dim = call["dim"] % len(call.x)
-    if not isinstance(call.x[dim], int):
-        return opaque(call, "a split of a symbolic dimension")
     parts = names(len(call.results), "x")
+    if not isinstance(call.x[dim], int):
+        return _split_by_data(call, dim)
     return Applied(
         _split(call, dim, parts),
         literals={"split_sizes" if "split_sizes" in call.arguments else "split_size": list(parts)},
@@ -67,6 +67,13 @@ def split_evenly(call: Call) -> Applied:
         return opaque(call, "a split into uneven parts, whose sizes nobody wrote down")
     literals: Literals = {"split_size": "x"} if "split_size" in call.arguments else {}
     return Applied(_split(call, dim, ["x"] * len(call.results)), literals=literals)
+
+
+def _split_by_data(call: Call, dim: int) -> Applied:
+    dims = names(len(call.x))
+    before = [*dims[:dim], "cut!", *dims[dim + 1 :]]
+    after = [[*dims[:dim], f"{part}!", *dims[dim + 1 :]] for part in names(len(call.results), "x")]
+    return Applied(text(before, to=after), reason="a split of a symbolic dimension")
 
 
 def _split(call: Call, dim: int, parts: list[str]) -> str:

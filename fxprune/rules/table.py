@@ -26,6 +26,7 @@ class Call:
     arguments: Mapping[str, Any]  # by schema name; defaults filled in; symbolic integers are no `int`
     operands: list[Shape | None]  # the tensors in schema order, lists flattened, None where absent
     results: list[Shape]
+    masks: frozenset[int] = frozenset()  # which of the operands are boolean
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

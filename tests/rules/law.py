@@ -73,7 +73,8 @@ class Sample:
         """What the rule gets to see."""
         bound = {name: self.arguments.get(name, default) for name, _, default in parameters_of(self.op)}
         shapes = [None if tensor is None else tuple(tensor.shape) for tensor in self.operands()]
-        return Call(self.op, bound, shapes, [tuple(tensor.shape) for tensor in self.run()])
+        masks = frozenset(i for i, x in enumerate(self.operands()) if x is not None and x.dtype == torch.bool)
+        return Call(self.op, bound, shapes, [tuple(tensor.shape) for tensor in self.run()], masks)
 
 
 def _copied(value: Any) -> Any:

@@ -212,6 +212,7 @@ def _compute() -> list[tuple[Any, ...]]:
         *_convolutions(),
         *_resizing(),
         *_indexing(),
+        *_writing(),
         *_norms(),
     ]
 
@@ -376,6 +377,68 @@ def _indexing() -> list[tuple[Any, ...]]:
         (aten.index.Tensor, t(5, 3), [ids(5)]),
         *[(aten.index_select.default, t(5, 3), dim, ids(3, 4)) for dim in (0, 1, -1)],
         (aten.index_select.default, t(5, 3), 0, ids(3)),
+    ]
+
+
+def _writing() -> list[tuple[Any, ...]]:
+    x, mask = t(4, 6, 3), torch.rand(4, 6) > 0.5
+    rows = int(mask.sum())
+    return [
+        *[
+            (op, x, dim, torch.tensor([2, 0, 2][:n]), t(*shape))
+            for op in (aten.index_add.default, aten.index_add_.default)
+            for dim, n, shape in ((1, 3, (4, 3, 3)), (0, 2, (2, 6, 3)), (-1, 1, (4, 6, 1)))
+        ],
+        *[(op, x, 1, torch.tensor([2, 0]), t(4, 2, 3)) for op in (aten.index_copy.default, aten.index_copy_.default)],
+        (aten.index_add.default, x, 1, torch.tensor(2), t(4, 1, 3)),
+        *[(op, x, 1, ids(6, 2), 0.5) for op in (aten.index_fill.int_Scalar, aten.index_fill_.int_Scalar)],
+        (aten.index_fill.int_Scalar, x, -1, torch.tensor(1), 2),
+        *[
+            (op, *args)
+            for op in (aten.index_put.default, aten.index_put_.default)
+            for args in (
+                (x, [torch.tensor([2, 0])], t(2, 6, 3)),
+                (x, [torch.tensor([2, 0])], t(6, 3), True),
+                (x, [None, torch.tensor([[2, 0], [5, 1]])], t(4, 2, 2, 3)),
+                (x, [None, None, torch.tensor([2, 0])], t(1)),
+                (x, [torch.tensor([2, 0]), torch.tensor([[1], [5]])], t(2, 2, 3)),
+                (x, [torch.tensor([2, 0]), None, torch.tensor([1, 2])], t(2, 6)),
+                (x, [mask], t(rows, 3)),
+                (x, [mask], t()),
+                (x, [None, mask[0]], t(4, int(mask[0].sum()), 3)),
+                (t(6, 6, 6), [torch.arange(6)], t(6, 6, 6)),
+            )
+        ],
+        (aten.index.Tensor, x, [mask]),
+        (aten.index.Tensor, x, [None, mask[0]]),
+        (aten.index.Tensor, t(4, 6, 3, 5), [mask, torch.zeros(rows, dtype=torch.int64)]),
+        *[
+            (op, x, dim, ids(n, *shape), t(*source))
+            for op in (aten.scatter.src, aten.scatter_.src, aten.scatter_add.default, aten.scatter_add_.default)
+            for dim, n, shape, source in (
+                (1, 6, (4, 1, 3), (4, 1, 3)),
+                (1, 6, (4, 1, 2), (4, 1, 2)),
+                (-2, 6, (3, 1, 3), (4, 2, 3)),
+            )
+        ],
+        *[(op, x, 1, ids(6, 4, 2, 3), 0.5) for op in (aten.scatter.value, aten.scatter_.value)],
+        (aten.scatter.value, t(4, 5), -1, ids(5, 2, 3), 1.0),
+        *[
+            (op, x, torch.rand(*shape) > 0.5, t(*source))
+            for op in (aten.masked_scatter.default, aten.masked_scatter_.default)
+            for shape, source in (
+                ((4, 6, 1), (24, 3)),
+                ((6, 1), (2, 12, 3)),
+                ((4, 1, 1), (4, 6, 3)),
+                ((4, 6, 3), (24, 3)),
+                ((4, 6, 1), (72,)),
+                ((4, 6, 1), (18, 4)),
+            )
+        ],
+        *[(aten.select_scatter.default, x, t(*shape), dim, 1) for shape, dim in (((4, 3), 1), ((4, 6), -1))],
+        (aten.slice_scatter.default, x, t(4, 2, 3), 1, 2, 4),
+        (aten.slice_scatter.default, x, t(4, 3, 3), 1, 0, END, 2),
+        (aten.slice_scatter.default, x, t(4, 6, 3), -2, 0, END),
     ]
 
 

@@ -35,7 +35,7 @@ def test_an_op_without_a_rule_has_none() -> None:
 
 
 def test_nothing_is_pointwise_by_default() -> None:
-    names = "sort topk scatter.src index_put_ native_layer_norm native_group_norm prod.dim_int bucketize histc"
+    names = "sort topk scatter_reduce.two index_reduce native_layer_norm native_group_norm prod.dim_int bucketize histc"
     assert [name for name in names.split() if overload(name) in known_ops()] == []
 
 
