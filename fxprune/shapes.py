@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.export import Dim
 from torch.export.dynamic_shapes import refine_dynamic_shapes_from_suggested_fixes
 
+from fxprune.redrawing import Redraw, is_mask
+
 # per tensor: dimension -> Dim; nested like the kwargs; None where nothing is free
 Spec: TypeAlias = dict[int, Any] | dict[str, Any] | list[Any] | tuple[Any, ...] | None
 Dims: TypeAlias = dict[str, Spec]
@@ -93,8 +95,8 @@ def resized(
 ) -> dict[str, Any]:
     """Return inputs like `example_kwargs` at another batch and length.
 
-    Entries are drawn from the examples (so token ids, boxes and pixels stay in range), positions that count up go on
-    counting, and masks are ragged: row i hides i positions, at the side where the examples hide some.
+    Entries are drawn from the examples (so token ids, boxes and pixels stay in range, see `Redraw`), positions that
+    count up go on counting, and masks are ragged: row i hides i positions, at the side where the examples hide some.
 
     Args:
         example_kwargs: the arguments of the model; whatever is no tensor is passed on.
@@ -104,8 +106,13 @@ def resized(
         seed: of the draw.
     """
     dims = dynamic_dims if dynamic_dims is not None else dynamic_shapes(example_kwargs)
-    generator = torch.Generator().manual_seed(seed)
     old = length_of(example_kwargs) or length
+    rows = batch_size(example_kwargs) or 1
+    drawn = batch if frees_batch(dims) else rows
+    draws = {
+        side: Redraw(_texts(example_kwargs, side), rows, drawn, torch.Generator().manual_seed(seed))
+        for side in ("", DECODER)
+    }
 
     def resize(name: str, tensor: Tensor, spec: dict[int, Any] | None) -> Tensor:
         free = {axis: dim for axis, dim in (spec or {}).items() if dim is not None}
@@ -113,7 +120,7 @@ def resized(
             axis: batch if _is_batch(dim) else max(1, round(tensor.shape[axis] * length / old))
             for axis, dim in free.items()
         }
-        return _redraw(name, tensor, sizes, generator)
+        return draws[_side(name)].of(name, tensor, sizes)
 
     return {
         name: _map(value, lambda tensor, spec, name=name: resize(name, tensor, spec), dims.get(name))
@@ -175,12 +182,26 @@ def _lengths(example_kwargs: Mapping[str, Any]) -> dict[tuple[str, int], str]:
     """Return (side, size) -> name of the length, one for each size of dimension 1 of a 2-D integer tensor."""
     names: dict[tuple[str, int], str] = {}
     for name, tensor in tensors(example_kwargs):
-        if tensor.ndim != 2 or tensor.is_floating_point() or tensor.dtype == torch.bool:
+        if not _is_text(tensor):
             continue
         side, size = _side(name), tensor.shape[1]
         first = all(other != side for other, _ in names)
         names.setdefault((side, size), f"{side}{LENGTH}" if first else f"{name}_{LENGTH}")
     return names
+
+
+def _texts(example_kwargs: Mapping[str, Any], side: str) -> dict[int, list[tuple[str, Tensor]]]:
+    """Return what is drawn by columns on one side of the model, by length."""
+    found: dict[int, list[tuple[str, Tensor]]] = {}
+    for name, tensor in tensors(example_kwargs):
+        if _is_text(tensor) and _side(name) == side and not is_mask(name, tensor):
+            found.setdefault(tensor.shape[1], []).append((name, tensor))
+    return found
+
+
+def _is_text(tensor: Tensor) -> bool:
+    """Tell whether a tensor is 2-D and of integers."""
+    return tensor.ndim == 2 and not tensor.is_floating_point() and tensor.dtype != torch.bool
 
 
 def _is_batch(dim: Any) -> bool:
@@ -202,33 +223,3 @@ def _map(value: Any, function: Callable[..., Any], *specs: Any) -> Any:
             _map(item, function, *(spec and spec[place] for spec in specs)) for place, item in enumerate(value)
         )
     return value if specs else None
-
-
-def _redraw(name: str, tensor: Tensor, sizes: dict[int, int], generator: torch.Generator) -> Tensor:
-    """Return `tensor` with the dimensions of `sizes` at new sizes, its entries drawn anew."""
-    if not sizes:
-        return tensor.clone()
-    rows = torch.randint(tensor.shape[0], (sizes.get(0, tensor.shape[0]),), generator=generator).to(tensor.device)
-    if 1 not in sizes:
-        drawn = tensor[rows]
-        scale = torch.rand(len(rows), *[1] * (tensor.ndim - 1), generator=generator).to(tensor.device) + 0.5
-        return (drawn * scale).to(tensor.dtype) if tensor.is_floating_point() else drawn
-    columns = torch.randint(tensor.shape[1], (len(rows), sizes[1]), generator=generator).to(tensor.device)
-    if "mask" in name and tensor.ndim == 2:
-        return _ragged_mask(tensor, len(rows), sizes[1])
-    if "position" in name and tensor.ndim == 2 and _counts_up(tensor):
-        return (tensor[0, 0] + torch.arange(sizes[1], device=tensor.device)).to(tensor.dtype).repeat(len(rows), 1)
-    return tensor[rows[:, None], columns].contiguous()
-
-
-def _ragged_mask(example: Tensor, batch: int, length: int) -> Tensor:
-    """Return (batch, length) where row i hides i positions (at most all but one), at the example's padded side."""
-    hidden = torch.arange(batch, device=example.device)[:, None] % length
-    place = torch.arange(length, device=example.device)[None]
-    left = bool((example[:, 0] == 0).any()) and not bool((example[:, -1] == 0).any())
-    shown = place >= hidden if left else place < length - hidden
-    return shown.to(example.dtype)
-
-
-def _counts_up(tensor: Tensor) -> bool:
-    return tensor.shape[1] > 1 and bool((tensor.diff(dim=1) == 1).all())

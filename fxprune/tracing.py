@@ -202,8 +202,16 @@ def _foreseen(model: nn.Module, kwargs: dict[str, Any]) -> tuple[ExportedProgram
 
 
 def _export(model: nn.Module, kwargs: dict[str, Any], dims: Dims, deferred: bool) -> ExportedProgram:
-    return torch.export.export(
+    program = torch.export.export(
         model, (), kwargs, strict=False, dynamic_shapes=dims, prefer_deferred_runtime_asserts_over_guards=deferred
+    )
+    return program.run_decompositions({}) if _maps(program) else program
+
+
+def _maps(program: ExportedProgram) -> bool:
+    """Tell whether a graph holds steps of `torch.vmap`, as masks of custom patterns do, rather than batched ops."""
+    return any(
+        str(getattr(node.target, "__module__", "")).startswith("torch._functorch") for node in program.graph.nodes
     )
 
 

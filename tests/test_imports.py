@@ -66,6 +66,7 @@ LAYERS = [
         "baked",
         "exported",
         "shapes",
+        "redrawing",
         "positions",
         "eager",
     },

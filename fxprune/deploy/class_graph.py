@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-_COPIES = (torch.ops.aten.contiguous.default, torch.ops.aten.clone.default)
+aten = torch.ops.aten
+_COPIES = (aten.contiguous.default, aten.clone.default)
+_VIEWS = (aten.view.default, aten._unsafe_view.default)  # which of them it is, the layout in memory decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +73,13 @@ def differences(slim: Traced, own: Traced) -> dict[Node, float]:
     Raises:
         DeployError: the graphs differ in more than numbers: in an op, a size, an edge or a computed buffer.
     """
-    left, right = (list(filter(_computes, graph.graph.nodes)) for graph in (slim, own))
+    left, right = map(_computing, (slim, own))
     if len(left) != len(right):
         raise DeployError(f"the class runs {len(right)} nodes, the slim graph has {len(left)}")
     partner: dict[Node, Node] = {}
     found: dict[Node, float] = {}
     for node, other in zip(left, right, strict=True):
-        if (node.op, node.target) != (other.op, other.target):
+        if (node.op, _plain(node.target)) != (other.op, _plain(other.target)):
             raise _misfit(node, f"the class has {other.target} there")
         partner[node] = other
         for mine, its in zip(map(_original, _leaves(node)), map(_original, _leaves(other)), strict=True):
@@ -103,9 +105,23 @@ def _captured(model: nn.Module, example_kwargs: Mapping[str, Any], *, free: bool
     return own
 
 
+def _computing(gm: Traced) -> list[Node]:
+    """Return what the outputs are computed from, in order: not what is only checked, say against a number of tokens."""
+    needed: set[Node] = set()
+    for node in reversed(gm.graph.nodes):
+        if node in needed or node.op in ("output", "placeholder"):
+            needed |= {node, *node.all_input_nodes}
+    return [node for node in gm.graph.nodes if node in needed and _computes(node)]
+
+
 def _computes(node: Node) -> bool:
     """Tell copies from the rest: one head leaves nothing to bring in order, so a class with one traces fewer."""
     return node.target not in _COPIES
+
+
+def _plain(target: object) -> object:
+    """Return what an op computes, whether or not it copies."""
+    return aten.reshape.default if target in _VIEWS else target
 
 
 def _original(value: Any) -> Any:

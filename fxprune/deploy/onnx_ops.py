@@ -21,9 +21,12 @@ def rewrite_ops(program: ExportedProgram) -> None:
 
     ``c - x`` is ``-x + c``: it promotes the types of the former to a call that does not exist. Heads of queries that
     all attend to one head of keys are grouped queries: without that word it refuses what PyTorch broadcasts. Complex
-    numbers become pairs.
+    numbers become pairs. ONNX has no assertions, so what is computed for them alone is not computed.
     """
     graph = program.graph
+    for node in graph.find_nodes(op="call_function", target=aten._assert_scalar.default):
+        graph.erase_node(node)
+    graph.eliminate_dead_code()
     write_as_pairs(graph)
     for node in list(graph.nodes):
         if node.target is aten.rsub.Scalar:

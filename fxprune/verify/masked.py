@@ -23,6 +23,8 @@ from fxprune.verify.masks import kept_entries
 from fxprune.verify.normalising import NORMALISING
 from fxprune.verify.symbols import Symbols
 
+_RESHAPED = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
+
 
 class MaskedDense(Interpreter):
     """Runs a dense graph with the removed units masked.
@@ -48,6 +50,10 @@ class MaskedDense(Interpreter):
         args, kwargs = self.fetch_args_kwargs_from_env(n)
         return self._masked(n, NORMALISING[n.target](mask.expand(args[0].shape), *args, **kwargs))
 
+    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call one op; views become reshapes, for a masked value may lie otherwise in memory."""
+        return super().call_function(_RESHAPED.get(target, target), args, kwargs)
+
     def _cut_operand(self, node: Node) -> Tensor | None:
         """Return which entries of the first operand stay, if any go."""
         operand = node.args[0]
@@ -65,8 +71,8 @@ class MaskedDense(Interpreter):
         if results is None:
             return value
         values = [value] if isinstance(value, Tensor) else list(value)
-        if node.op == "placeholder":
-            self.symbols.learn(results[0], value)
+        for axes, item in zip(results, values, strict=True):
+            self.symbols.learn(axes, item)
         zeroed = [
             _zeroed(item, self._mask(axes), in_place=_writes(node)) for item, axes in zip(values, results, strict=True)
         ]

@@ -70,5 +70,5 @@ def _lookup(units: Tensor, column: Tensor, outer: Tensor | None) -> Tensor:
 
 def _length(axis: Axis, symbols: Symbols) -> int:
     size = symbols(size_of(axis))
-    assert size is not None, f"no input shows the size {size_of(axis)}"
+    assert size is not None, f"no tensor shows the size {size_of(axis)}"
     return size
