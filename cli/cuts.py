@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from fxprune.api import capture, constraints
+from fxprune.api import constraints
 from fxprune.cli import render
 from fxprune.cli.foresight import facts, foresee, sizes, table
-from fxprune.cli.graphs import open_model
+from fxprune.cli.graphs import captured, open_model
 from fxprune.errors import UsageError
 from fxprune.forecast import forecast
 from fxprune.goal import Allocation, Goal, Purpose
@@ -65,7 +65,7 @@ def show_plan(model: str, cut: Cut, *, as_json: bool) -> None:
     planned = foresee(model, goal, cut.free, weights=False)
     if planned is None:
         given = open_model(model)
-        traced = capture(given.model, given.examples, length=goal.length)
+        traced = captured(given, goal.length)
         student = Student(traced, free_outputs=cut.free(traced, None))
         limits = constraints(given.model, traced)
         timed = plan_latency(student, goal, limits, render.say) if goal.times else None

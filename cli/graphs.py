@@ -21,6 +21,7 @@ from fxprune.exported import examples_of
 from fxprune.preprocessors import load_preprocessor, takes_images
 from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
+from fxprune.unread import unread_note
 
 Examples = Mapping[str, Any]
 PROGRAM = ".pt2"
@@ -84,8 +85,20 @@ def open_graph(name: str, length: int | None = None) -> Opened:
         assert isinstance(traced, Traced)
         return Opened(name, traced, origin_of(traced).example_kwargs)
     given = open_model(name)
-    traced = capture(given.model, given.examples, length=length)
+    traced = captured(given, length)
     return Opened(name, traced, origin_of(traced).example_kwargs, given.tokenizer)
+
+
+def captured(given: Given, length: int | None = None) -> Traced:
+    """Capture a model, and tell which of its parameters the graph does not read.
+
+    Raises:
+        CaptureError: it cannot be captured.
+    """
+    traced = capture(given.model, given.examples, length=length)
+    if note := unread_note(given.model, traced):
+        render.say(note)
+    return traced
 
 
 def competitors(names: Sequence[str], folder: Path) -> list[Competitor]:

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from fxprune.api import analyse, capture, prune
+from fxprune.api import analyse, prune
 from fxprune.cli import render
 from fxprune.cli.cuts import Cut
 from fxprune.cli.foresight import foresee, say
-from fxprune.cli.graphs import open_model
+from fxprune.cli.graphs import captured, open_model
 from fxprune.cli.lazy import command_line
 from fxprune.cli.results import flop_facts, flop_rows, report, size_rows
 from fxprune.cli.timed import say_plan, say_result, timed_facts
@@ -64,7 +64,7 @@ def _prune(model: str, cut: Cut, to: Target, seat: Seat) -> None:
     render.say(f"loading {model}")
     given = open_model(model)
     torch.manual_seed(cut.seed)
-    teacher = capture(given.model, given.examples, length=cut.length)
+    teacher = captured(given, cut.length)
     texts = cut.repair != "none"
     calibration = (
         calibration_inputs(teacher, given.tokenizer, cut.dataset, cut.repair_batches, cut.seed) if texts else ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from fxprune.errors import SourceError
+from fxprune.placeholders import pictured, placeholder_of
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor, nn
@@ -47,8 +48,14 @@ def example_inputs(
     rows = draw.free_size(batch, 64)
     found = _MAKERS[main](draw, rows, length)
     names = inspect.signature(model.forward).parameters
-    if main == "input_ids" and "pixel_values" in names and _is_dual(config):
-        found |= _images(draw, rows, length)
+    if main == "input_ids" and "pixel_values" in names and hasattr(config, "vision_config"):
+        images = _images(draw, rows, length)
+        token = placeholder_of(config)
+        if token is None:
+            found |= images
+        else:
+            draw.special.add(token)
+            found = pictured(model, token, images["pixel_values"], lambda more: _texts(draw, rows, length + more))
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in names:
         found["decoder_input_ids"] = draw.tokens(rows, draw.free_size(max(2, length - 2), draw.limit(), {rows, length}))
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
@@ -74,10 +81,11 @@ class _Draw:
         primes = [n for n in range(2, limit + 1) if n not in taken and all(n % k for k in range(2, n))]
         return min(primes, key=lambda n: abs(n - wanted), default=min(wanted, limit))
 
-    def limit(self) -> int:
+    def limit(self, wanted: int = 0) -> int:
         """Return the greatest length of a text: position tables may start counting after the padding id."""
         rows = getattr(self.text, "max_position_embeddings", None)
-        return max(2, min(rows - 2, 509)) if isinstance(rows, int) and rows > 0 else 509
+        longest = max(509, wanted)
+        return max(2, min(rows - 2, longest)) if isinstance(rows, int) and rows > 0 else longest
 
     def tokens(self, rows: int, length: int) -> Tensor:
         """Return (rows, length) token ids, none of them special."""
@@ -90,7 +98,7 @@ class _Draw:
 
 
 def _texts(draw: _Draw, rows: int, length: int) -> dict[str, Tensor]:
-    length = draw.free_size(length, draw.limit(), {rows})
+    length = draw.free_size(length, draw.limit(length + 50), {rows})
     mask = torch.ones(rows, length, dtype=torch.int64)
     ids = draw.tokens(rows, length)
     for row in range(rows):
@@ -120,12 +128,6 @@ def _sounds(draw: _Draw, rows: int, length: int) -> dict[str, Tensor]:
 
 
 _MAKERS = {"input_ids": _texts, "pixel_values": _images, "input_features": _spectra, "input_values": _sounds}
-
-
-def _is_dual(config: Any) -> bool:
-    """Return whether texts and images enter side by side, rather than images through placeholder tokens."""
-    placeholders = ("image_token_id", "image_token_index")
-    return hasattr(config, "vision_config") and not any(hasattr(config, name) for name in placeholders)
 
 
 def _special_ids(config: Any, text: Any, tokenizer: Any) -> set[int]:

@@ -126,3 +126,26 @@ def test_every_op_of_the_tested_architectures_has_a_rule_but_the_known_few() -> 
         if reason.startswith("no rule")
     }
     assert missing <= {"no rule for aten.gather.default"}
+
+
+class Routed(nn.Module):
+    """Sorts rows by an id, lets each id multiply its own, and adds them up where they came from."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Linear(10, 24), nn.Linear(16, 3)
+        self.experts = nn.Parameter(torch.randn(2, 16, 24))
+
+    def forward(self, x: Tensor, ids: Tensor) -> Tensor:
+        rows, order = self.enter(x), ids.argsort()
+        sizes = (ids[:, None] == torch.arange(2)).sum(0).tolist()
+        parts = [part @ expert.T for part, expert in zip(rows[order].split(sizes), self.experts, strict=True)]
+        return self.leave(rows.new_zeros(len(rows), 16).index_add(0, order, torch.cat(parts)))
+
+
+def test_rows_that_data_sorts_keep_their_features_free() -> None:
+    ids = torch.randint(2, (5,))
+    groups = _groups(Routed(), x=torch.randn(5, 10), ids=ids)
+    assert {(group.size, len(group.members)) for group in groups.prunable} == {(24, 3), (16, 2)}
+    into = groups.axis("experts", 1)
+    assert into == groups.axis("leave.weight", 1)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
+from torch.export.graph_signature import TensorArgument
 from torch.fx import Graph, Node
 
 from fxprune.deploy.complex_numbers import write_as_pairs
@@ -21,7 +22,8 @@ def rewrite_ops(program: ExportedProgram) -> None:
 
     ``c - x`` is ``-x + c``: it promotes the types of the former to a call that does not exist. Heads of queries that
     all attend to one head of keys are grouped queries: without that word it refuses what PyTorch broadcasts. Complex
-    numbers become pairs. ONNX has no assertions, so what is computed for them alone is not computed.
+    numbers become pairs. ONNX has no assertions, so what is computed for them alone is not computed. A value returned
+    twice is copied: two outputs have two names.
     """
     graph = program.graph
     for node in graph.find_nodes(op="call_function", target=aten._assert_scalar.default):
@@ -33,6 +35,7 @@ def rewrite_ops(program: ExportedProgram) -> None:
             _replace_reversed(graph, node)
         elif node.target is aten.scaled_dot_product_attention.default and _shares_keys(*node.args[:3]):
             node.kwargs = {**node.kwargs, "enable_gqa": True}
+    _name_apart(program)
     program.graph_module.recompile()
 
 
@@ -46,6 +49,19 @@ def _replace_reversed(graph: Graph, node: Node) -> None:
     summed.meta = {**node.meta}
     node.replace_all_uses_with(summed)
     graph.erase_node(node)
+
+
+def _name_apart(program: ExportedProgram) -> None:
+    output = program.graph.output_node()
+    values = list(output.args[0])
+    for place, value in enumerate(values):
+        if isinstance(value, Node) and value in values[:place]:
+            with program.graph.inserting_before(output):
+                copy = program.graph.call_function(aten.clone.default, (value,))
+            copy.meta = {**value.meta}
+            values[place] = copy
+            program.graph_signature.output_specs[place].arg = TensorArgument(name=copy.name)
+    output.args = (tuple(values),)
 
 
 def _shares_keys(query: Any, key: Any, value: Any) -> bool:

@@ -33,6 +33,7 @@ from fxprune.goal import Goal
 from fxprune.planning import plan_latency
 from fxprune.student import Student
 from fxprune.traced import Traced
+from fxprune.unread import unread_note
 from fxprune.widths import Constraints
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ def prepare(
 
         examples = with_segments(example_inputs(model, tokenizer), model, tokenizer, dataset, text_column)
     traced = api.capture(model, examples, length=config.length)
+    if note := unread_note(model, traced):
+        say(note)
     examples = traced.meta["origin"].example_kwargs
     objective, columns = settle(
         traced,

@@ -87,6 +87,16 @@ def test_a_tied_weight_is_stored_once(small, tmp_path):
     assert export.outputs == ("hidden", "logits")
 
 
+def test_a_value_returned_twice_is_two_outputs(small, tmp_path):
+    class Twice(Small):
+        def forward(self, input_ids, attention_mask):
+            last = self.inner(self.embedding(input_ids)) * attention_mask[..., None]
+            return {"logits": last + 1, "last": last, "same": last}
+
+    done = export_onnx(Twice().eval(), small[1], tmp_path / "model.onnx")
+    assert [output.name for output in onnx.load(done.path).graph.output] == ["logits", "last", "same"]
+
+
 def test_axes_can_be_given_other_names(small, tmp_path):
     model, kwargs = small
     names = {"input_ids": {0: "rows", 1: "tokens"}}

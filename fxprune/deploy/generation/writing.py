@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _PAST = "past_key_values"
+_OTHER = ("pixel_values", "input_features", "input_values")
 _PROVED = 24  # length of the longest text of the proof, where no window asks for more
 _WIDEST = 256  # windows beyond it are not filled in the proof
 
@@ -160,13 +161,15 @@ class _Writer:
 
 
 def _tokens(model: Any) -> Tensor:
-    if model.main_input_name != "input_ids":
+    given = example_inputs(model)
+    other = next((name for name in given if name in _OTHER), None)
+    if other is not None:
         raise NoCacheError(
-            "a loop with a cache is written for models that read tokens",
-            cause=f"{type(model).__name__} reads {model.main_input_name}",
+            "a loop with a cache is written for models that read tokens alone",
+            cause=f"{type(model).__name__} reads {other}",
             remedy=ONLY_WITHOUT,
         )
-    return example_inputs(model)["input_ids"]
+    return given["input_ids"]
 
 
 def _moved(graph: OnnxExport, folder: Path) -> OnnxExport:
