@@ -47,7 +47,7 @@ def split_with_sizes(call: Call) -> Applied:
     """(2, 9, 2304) in three on axis 2 is ``a b (x0 + x1 + x2) -> a b x0, a b x1, a b x2``."""
     dim = call["dim"] % len(call.x)
     parts = names(len(call.results), "x")
-    if not isinstance(call.x[dim], int):
+    if not all(isinstance(shape[dim], int) for shape in (call.x, *call.results)):
         return _split_by_data(call, dim)
     return Applied(
         _split(call, dim, parts),
@@ -98,7 +98,7 @@ def cat(call: Call) -> Applied:
     parts = names(len(shapes), "x")
     operands = [[*dims[:dim], part, *dims[dim + 1 :]] for part in parts]
     result = list(dims)
-    if isinstance(call.out[dim], int):
+    if all(isinstance(shape[dim], int) for shape in (call.out, *shapes)):
         result[dim] = _laid_out([part for part, shape in zip(parts, shapes, strict=True) if shape[dim] != 0])
         return Applied(text(*operands, to=[result]))
     result[dim] = "all"
