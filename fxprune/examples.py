@@ -48,7 +48,9 @@ def example_inputs(
     rows = draw.free_size(batch, 64)
     found = _MAKERS[main](draw, rows, length)
     names = inspect.signature(model.forward).parameters
-    if main == "input_ids" and "pixel_values" in names and hasattr(config, "vision_config"):
+    if main == "pixel_values" and "input_ids" in names and hasattr(config, "text_config"):
+        found |= _texts(draw, rows, length)
+    elif main == "input_ids" and "pixel_values" in names and hasattr(config, "vision_config"):
         images = _images(draw, rows, length)
         token = placeholder_of(config)
         if token is None:
