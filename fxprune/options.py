@@ -92,10 +92,14 @@ class OptionSolver:
         return (of[free[factor].name], factor.size) if factor in free and free[factor].name in of else (-1, factor.size)
 
     def table(self) -> list[tuple[float, tuple[int, ...]]]:
-        """Return (ratio, count of each variable), widest first."""
+        """Return (ratio, count of each variable), widest first; where a ratio has none, axes in no tie may stay."""
         steps = min(self._widest, MOST_COMBINATIONS)
-        found = [self._best(step / steps) for step in range(steps, 0, -1)]
-        return self._sorted(counts for counts in found if counts is not None) or self._relaxed().table()
+        ratios = [step / steps for step in range(steps, 0, -1)]
+        found, solver = [self._best(ratio) for ratio in ratios], self
+        if None in found and self._untied:
+            solver = self._relaxed()
+            found = [counts or solver._best(ratio) for ratio, counts in zip(ratios, found, strict=True)]
+        return solver._sorted(counts for counts in found if counts is not None) or self._relaxed().table()
 
     def every(self) -> list[tuple[float, tuple[int, ...]]]:
         """Return the same with every count of heads at every ratio, not only the one nearest to dense proportions."""
@@ -114,6 +118,12 @@ class OptionSolver:
         relaxed._tied_alone = True
         vars(relaxed).pop("_smallest", None)  # remembered of this one
         return relaxed
+
+    @property
+    def _untied(self) -> bool:
+        """Tell whether some axes are in a tie and others are in none."""
+        tied = {p for tie in self.ties for p in tie}
+        return bool(tied) and not tied.issuperset(self.products)
 
     def _ratio(self, counts: tuple[int, ...]) -> float:
         """The ratio of the widest axis."""

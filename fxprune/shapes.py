@@ -78,7 +78,7 @@ def refined(dims: Dims, refusal: Exception) -> Dims | None:
     """Return `dims` with the bounds that `torch.export` suggests in its refusal, or None if it suggests none.
 
     A position table of 512 rows, for example, makes it suggest ``length = Dim('length', max=512)``; a dimension that
-    it would rather have as a number is free no more.
+    it would rather have as a number, or as a multiple of one (``length = 4*_length``), is free no more.
     """
     text = str(refusal).split("\n\n")[0]  # torch's own parser trips over the traceback that follows
     if "Suggested fixes:" not in text:
@@ -87,7 +87,7 @@ def refined(dims: Dims, refusal: Exception) -> Dims | None:
         found = refine_dynamic_shapes_from_suggested_fixes(text, dims)
     except (ValueError, KeyError, AttributeError, AssertionError):
         return None
-    return _each(found, lambda spec: None if isinstance(spec, int) else spec)
+    return _each(found, lambda spec: None if isinstance(spec, int) or hasattr(spec, "root") else spec)
 
 
 def resized(

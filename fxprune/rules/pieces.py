@@ -89,21 +89,25 @@ def _laid_out(parts: list[str]) -> str:
 
 @shape_rule(aten.cat.default, aten.concat.default)
 def cat(call: Call) -> Applied:
-    """``a x, a y -> a (x + y)``."""
+    """``a x, a y -> a (x + y)``; one that is empty and has one dimension is passed over, as the op does."""
     shapes = [shape for shape in call.operands if shape is not None]
     rank = len(call.out)
     dims, dim = names(rank), call["dim"] % rank
-    if any(len(shape) != rank for shape in shapes):
+    beside = [rank == 1 or shape != (0,) for shape in shapes]
+    if any(len(shape) != rank for shape, counts in zip(shapes, beside, strict=True) if counts):
         return opaque(call, "laid beside a tensor of another rank, which is empty")
     parts = names(len(shapes), "x")
-    operands = [[*dims[:dim], part, *dims[dim + 1 :]] for part in parts]
-    result = list(dims)
-    if all(isinstance(shape[dim], int) for shape in (call.out, *shapes)):
-        result[dim] = _laid_out([part for part, shape in zip(parts, shapes, strict=True) if shape[dim] != 0])
-        return Applied(text(*operands, to=[result]))
-    result[dim] = "all"
-    for operand, part in zip(operands, parts, strict=True):
-        operand[dim] = f"{part}!"
+    literal = all(
+        isinstance(shape[dim], int)
+        for shape, counts in zip([call.out, *shapes], [True, *beside], strict=True)
+        if counts
+    )
+    result, operands, laid = list(dims), [], []
+    for part, shape, counts in zip(parts, shapes, beside, strict=True):
+        name = part if literal and counts else f"{part}!"
+        operands.append([*dims[:dim], name, *dims[dim + 1 :]] if counts else [name])
+        laid += [part] if counts and shape[dim] != 0 else []
+    result[dim] = _laid_out(laid) if literal else "all"
     return Applied(text(*operands, to=[result]), reason="laid end to end with a symbolic length")
 
 
