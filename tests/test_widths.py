@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from math import prod
 
 import pytest
+import zoo
 from models import ARCHITECTURES, model_of, traced_of
 
 from fxprune import api
@@ -119,6 +121,17 @@ def test_a_width_that_must_be_a_multiple_of_the_heads_is_one(bert: Groups) -> No
     found = by_group(components(bert, Constraints(multiples=[({hidden}, 4)]), drop_heads=True))
     for _, counts in found["hidden"].options:
         assert counts["hidden"] % counts[f"{LAYER}.heads"] == 0
+
+
+def test_an_axis_in_no_tie_keeps_no_width_from_those_that_are() -> None:
+    """ConvBERT's kernels count heads times taps, which no width of the class follows: half of it has half of those."""
+    model, inputs = zoo.model_of(zoo.ZOO["convbert"]), zoo.ZOO["convbert"].inputs(5, 13)
+    traced = api.capture(model, inputs)
+    found = by_group(components(analyse(traced), api.constraints(model, traced)))["hidden"]
+    ratios = [ratio for ratio, _ in found.options]
+    assert ratios == [counts["hidden"] / 64 for _, counts in found.options]
+    assert 0.5 in ratios
+    assert max(wide - narrow for wide, narrow in itertools.pairwise(ratios)) <= 1 / 16
 
 
 def test_a_fused_projection_offers_the_products_of_its_parts() -> None:
