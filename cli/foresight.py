@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.table import Table
 
-from fxprune.api import capture, constraints
+from fxprune.api import constraints
 from fxprune.cli import render
+from fxprune.cli.graphs import capture_rows
 from fxprune.errors import FxpruneError
 from fxprune.forecast import Forecast, forecast
 from fxprune.goal import Goal
@@ -49,7 +50,7 @@ def foresee(name: str, goal: Goal, free: Free, *, loadable: bool = True, weights
 def _captured(name: str, weights: bool, length: int) -> tuple[Traced, Source] | None:
     try:
         source = load_shell(name, weights=weights)
-        return capture(source.model, example_inputs(source.model, source.tokenizer), length=length), source
+        return capture_rows(source.model, example_inputs(source.model, source.tokenizer), length), source
     except FxpruneError:
         return None  # loading will say it, or do without
     except Exception:  # a model whose code looks at weights while it is made or traced raises whatever it likes

@@ -16,9 +16,11 @@ from fxprune.deploy.bundle import GRAPH, origin_of
 from fxprune.deploy.competitors import Competitor
 from fxprune.deploy.onnx import export_onnx
 from fxprune.deploy.pt2 import load_program
-from fxprune.errors import SourceError, UsageError
+from fxprune.errors import CaptureError, SourceError, UsageError
 from fxprune.exported import examples_of
+from fxprune.origin import only_batch
 from fxprune.preprocessors import load_preprocessor, takes_images
+from fxprune.shapes import length_of, resized
 from fxprune.sources import example_inputs, load_model
 from fxprune.traced import Traced
 from fxprune.unread import unread_note
@@ -90,15 +92,34 @@ def open_graph(name: str, length: int | None = None) -> Opened:
 
 
 def captured(given: Given, length: int | None = None) -> Traced:
-    """Capture a model, and tell which of its parameters the graph does not read.
+    """Capture a model, and tell which of its parameters the graph does not read, and whether its batch is fixed.
 
     Raises:
         CaptureError: it cannot be captured.
     """
-    traced = capture(given.model, given.examples, length=length)
+    traced = capture_rows(given.model, given.examples, length)
+    if (rows := only_batch(traced)) is not None and isinstance(given.model, nn.Module):
+        render.say(f"the batch cannot stay free: the graph takes {rows} row{'s' if rows > 1 else ''}")
     if note := unread_note(given.model, traced):
         render.say(note)
     return traced
+
+
+def capture_rows(model: nn.Module | ExportedProgram, examples: Examples, length: int | None = None) -> Traced:
+    """Capture a model; one whose batch cannot stay free is captured for one row.
+
+    Raises:
+        CaptureError: it cannot be captured.
+    """
+    traced = capture(model, examples, length=length)
+    rows = only_batch(traced)
+    if rows is None or rows == 1 or not isinstance(model, nn.Module):
+        return traced
+    one = resized(examples, 1, length_of(examples) or 1)
+    try:
+        return capture(model, one, length=length)
+    except CaptureError:
+        return traced
 
 
 def competitors(names: Sequence[str], folder: Path) -> list[Competitor]:

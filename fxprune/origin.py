@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from fxprune.shapes import length_of
+from fxprune.shapes import batch_size, frees_batch, length_of
 from fxprune.traced import FIXED, Traced
 
 
@@ -37,3 +37,9 @@ class Origin:
 def only_length(traced: Traced) -> int | None:
     """Return the tokens of the only texts that a graph with a fixed length takes; None if its length is free."""
     return length_of(traced.meta["origin"].example_kwargs) if traced.provenance.rung == FIXED else None
+
+
+def only_batch(traced: Traced) -> int | None:
+    """Return the rows of the only inputs that a graph with a fixed batch takes; None if its batch is free."""
+    dims = dict(traced.provenance.dynamic)
+    return None if not dims or frees_batch(dims) else batch_size(traced.meta["origin"].example_kwargs)

@@ -56,6 +56,8 @@ def capture(
         _check_arguments(owned, kwargs)
         with quiet(), computed_as_called(owned):
             program, rung, dims = _exported(owned, kwargs, length, free)
+            if batch_size(example_kwargs) == 1 and not frees_batch(dims):  # the row was repeated to no purpose
+                program, rung, dims = _exported(owned, _copied(example_kwargs), length, free)
             return plain(program.module(check_guards=False), owned, Provenance(rung=rung, dynamic=dims))
 
 
@@ -64,14 +66,18 @@ def traceable(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
     A row is repeated, and so is the only position of 2-D integer tensors.
     """
-    kwargs = tree_map_only(
-        Tensor, lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), dict(example_kwargs)
-    )
+    kwargs = _copied(example_kwargs)
     if batch_size(kwargs) == 1:
         kwargs = tree_map_only(
             Tensor, lambda t: t.repeat(3, *[1] * (t.ndim - 1)) if t.ndim and t.shape[0] == 1 else t, kwargs
         )
     return tree_map_only(Tensor, lambda t: t.repeat(1, 4) if _is_one_position(t) else t, kwargs)
+
+
+def _copied(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return tree_map_only(
+        Tensor, lambda tensor: tensor.detach().clone(memory_format=torch.contiguous_format), dict(example_kwargs)
+    )
 
 
 def _is_one_position(tensor: Tensor) -> bool:

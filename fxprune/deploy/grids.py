@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fxprune.deploy.description import longest
-from fxprune.origin import only_length
+from fxprune.origin import only_batch, only_length
 from fxprune.traced import Traced
 from fxprune.workload import Workload
 
@@ -28,13 +28,13 @@ class LatencySettings:
 
 
 def within(grid: Iterable[tuple[int, int]], slim: Traced) -> list[tuple[int, int]]:
-    """Shorten lengths to what the model takes, such as the rows of its position table, or the only length it takes."""
-    only, most = only_length(slim), longest(slim)
+    """Bring shapes to what the model takes: the rows of its position table, or the only length or batch it takes."""
+    only, most, rows = only_length(slim), longest(slim), only_batch(slim)
 
     def taken(length: int) -> int:
         return only or (length if most is None else min(length, most))
 
-    return list(dict.fromkeys((batch, taken(length)) for batch, length in grid))
+    return list(dict.fromkeys((rows or batch, taken(length)) for batch, length in grid))
 
 
 def comparison_inputs(examples: Mapping[str, Any], traced: Traced) -> list[dict[str, Any]]:
