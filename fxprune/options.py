@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -92,14 +92,10 @@ class OptionSolver:
         return (of[free[factor].name], factor.size) if factor in free and free[factor].name in of else (-1, factor.size)
 
     def table(self) -> list[tuple[float, tuple[int, ...]]]:
-        """Return (ratio, count of each variable), widest first; where a ratio has none, axes in no tie may stay."""
+        """Return (ratio, count of each variable), widest first."""
         steps = min(self._widest, MOST_COMBINATIONS)
-        ratios = [step / steps for step in range(steps, 0, -1)]
-        found, solver = [self._best(ratio) for ratio in ratios], self
-        if None in found and self._untied:
-            solver = self._relaxed()
-            found = [counts or solver._best(ratio) for ratio, counts in zip(ratios, found, strict=True)]
-        return solver._sorted(counts for counts in found if counts is not None) or self._relaxed().table()
+        found = [self._best(step / steps) for step in range(steps, 0, -1)]
+        return self._sorted(counts for counts in found if counts is not None) or self._relaxed().table()
 
     def every(self) -> list[tuple[float, tuple[int, ...]]]:
         """Return the same with every count of heads at every ratio, not only the one nearest to dense proportions."""
@@ -119,15 +115,16 @@ class OptionSolver:
         vars(relaxed).pop("_smallest", None)  # remembered of this one
         return relaxed
 
-    @property
-    def _untied(self) -> bool:
-        """Tell whether some axes are in a tie and others are in none."""
-        tied = {p for tie in self.ties for p in tie}
-        return bool(tied) and not tied.issuperset(self.products)
-
     def _ratio(self, counts: tuple[int, ...]) -> float:
-        """The ratio of the widest axis."""
-        return max(self._size(p, counts) / prod(n for _, n in p) for p in self._brought)
+        """The ratio of the widest axis, of those that do not just follow others."""
+        return max(self._size(p, counts) / prod(n for _, n in p) for p in self._brought if p not in self._following)
+
+    @cached_property
+    def _following(self) -> frozenset[tuple[tuple[int, int], ...]]:
+        """The products in no tie whose counts are those of products in one, as taps for each head."""
+        tied = {p for tie in self.ties for p in tie}
+        settled = {i for p in tied for i, _ in p}
+        return frozenset(p for p in self.products if p not in tied and all(i < 0 or i in settled for i, _ in p))
 
     @property
     def _brought(self) -> list[tuple[tuple[int, int], ...]]:
@@ -140,8 +137,8 @@ class OptionSolver:
 
     def _best(self, ratio: float) -> tuple[int, ...] | None:
         """Return the counts that come nearest to `ratio` on every axis, among those no tie forbids."""
-        direct = self._filled(ratio, {})
-        if self._tied(direct):
+        direct = self._direct(ratio)
+        if direct is not None:
             return direct
         if ratio > self._smallest and not self.drop_heads:
             return None  # between two widths that keep all heads
@@ -153,12 +150,17 @@ class OptionSolver:
         """The smallest ratio that needs no search; 1 when there is none but dense."""
         steps = min(self._widest, MOST_COMBINATIONS)
         ratios = (step / steps for step in range(1, steps))
-        return next((ratio for ratio in ratios if self._tied(self._filled(ratio, {}))), 1.0)
+        return next((ratio for ratio in ratios if self._direct(ratio) is not None), 1.0)
 
-    def _filled(self, ratio: float, given: Mapping[int, int]) -> tuple[int, ...]:
-        """Bring each axis to `ratio` by one factor; those with the least choice go first."""
+    def _direct(self, ratio: float) -> tuple[int, ...] | None:
+        """Return the counts without a search, if no tie forbids them; axes that follow others may have to come last."""
+        orders = (self._filled(ratio, {}, last) for last in ((), self._following))
+        return next((counts for counts in orders if self._tied(counts)), None)
+
+    def _filled(self, ratio: float, given: Mapping[int, int], last: Collection[Any] = ()) -> tuple[int, ...]:
+        """Bring each axis to `ratio` by one factor; those with the least choice go first, those of `last` last."""
         counts = dict(given)
-        for product in sorted(self._brought, key=lambda p: (sum(i >= 0 for i, _ in p), len(p))):
+        for product in sorted(self._brought, key=lambda p: (p in last, sum(i >= 0 for i, _ in p), len(p))):
             self._fill(product, ratio, counts)
         return tuple(counts.get(i, variable.size) for i, variable in enumerate(self.variables))
 
