@@ -51,10 +51,10 @@ class Redraw:
         return tensor[rows[:, None], columns.to(tensor.device)].contiguous()
 
     def _columns_of(self, old: int, new: int) -> Tensor | None:
-        """Return (batch, new) columns of the examples, the same for all tensors that are `old` long."""
+        """Return (batch, new) columns of the examples, the same for all that are `old` long; None without values."""
         if (old, new) not in self._columns:
             texts = [text for name, text in self.texts.get(old, ()) if not _counts_up(name, text)]
-            if not texts:
+            if not texts or texts[0].is_meta:
                 return None
             ids = max(texts, key=lambda text: len(text.unique())).cpu()
             marked = torch.isin(ids, markers(ids))
@@ -85,10 +85,10 @@ def markers(ids: Tensor) -> Tensor:
     >>> markers(torch.tensor([[1, 9, 9, 4], [1, 9, 5, 9], [7, 9, 1, 9]])).tolist()
     [1, 9]
     """
-    values = ids.unique()
-    counts = torch.stack([(ids == value).sum(1) for value in values])
+    values, places = ids.unique(return_inverse=True)
+    counts = torch.zeros(len(ids), len(values), dtype=torch.int64).scatter_add_(1, places, torch.ones_like(places))
     least = 1 if len(ids) > 1 else 2
-    return values[(counts == counts[:, :1]).all(1) & (counts[:, 0] >= least)]
+    return values[(counts == counts[0]).all(0) & (counts[0] >= least)]
 
 
 def is_mask(name: str, tensor: Tensor) -> bool:

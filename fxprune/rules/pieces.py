@@ -93,21 +93,18 @@ def cat(call: Call) -> Applied:
     shapes = [shape for shape in call.operands if shape is not None]
     rank = len(call.out)
     dims, dim = names(rank), call["dim"] % rank
-    beside = [rank == 1 or shape != (0,) for shape in shapes]
-    if any(len(shape) != rank for shape, counts in zip(shapes, beside, strict=True) if counts):
+    passed = {i for i, shape in enumerate(shapes) if rank > 1 and shape == (0,)}
+    laid = [shape for i, shape in enumerate(shapes) if i not in passed]
+    if any(len(shape) != rank for shape in laid):
         return opaque(call, "laid beside a tensor of another rank, which is empty")
-    parts = names(len(shapes), "x")
-    literal = all(
-        isinstance(shape[dim], int)
-        for shape, counts in zip([call.out, *shapes], [True, *beside], strict=True)
-        if counts
-    )
-    result, operands, laid = list(dims), [], []
-    for part, shape, counts in zip(parts, shapes, beside, strict=True):
-        name = part if literal and counts else f"{part}!"
-        operands.append([*dims[:dim], name, *dims[dim + 1 :]] if counts else [name])
-        laid += [part] if counts and shape[dim] != 0 else []
-    result[dim] = _laid_out(laid) if literal else "all"
+    parts, result = names(len(shapes), "x"), list(dims)
+    mark = "" if all(isinstance(shape[dim], int) for shape in (call.out, *laid)) else "!"
+    operands = [
+        [f"{part}!"] if i in passed else [*dims[:dim], f"{part}{mark}", *dims[dim + 1 :]]
+        for i, part in enumerate(parts)
+    ]
+    there = [part for i, part in enumerate(parts) if i not in passed and shapes[i][dim] != 0]
+    result[dim] = "all" if mark else _laid_out(there)
     return Applied(text(*operands, to=[result]), reason="laid end to end with a symbolic length")
 
 
