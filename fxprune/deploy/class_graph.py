@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._ops import OpOverload
 from torch.fx import Node
 from torch.utils._pytree import tree_leaves
 
-from fxprune.calls import module_of
+from fxprune.calls import bound_arguments, module_of
 from fxprune.errors import CaptureError, DeployError, PassError
 from fxprune.passes import CANONICAL, FoldNumbers, run_passes
 from fxprune.rescaling.equations import scales
@@ -82,7 +83,10 @@ def differences(slim: Traced, own: Traced) -> dict[Node, float]:
         if (node.op, _plain(node.target)) != (other.op, _plain(other.target)):
             raise _misfit(node, f"the class has {other.target} there")
         partner[node] = other
-        for mine, its in zip(map(_original, _leaves(node)), map(_original, _leaves(other)), strict=True):
+        ours, theirs = (list(map(_original, _leaves(one))) for one in (node, other))
+        if len(ours) != len(theirs):
+            raise _misfit(node, "the class calls it with other arguments")
+        for mine, its in zip(ours, theirs, strict=True):
             if isinstance(mine, Node):
                 if partner[mine] is not its:
                     raise _misfit(node, "the class feeds it another value")
@@ -131,6 +135,9 @@ def _original(value: Any) -> Any:
 
 
 def _leaves(node: Node) -> list[Any]:
+    """Return the arguments of a node, defaults filled in: a class may write down what another leaves out."""
+    if isinstance(node.target, OpOverload):
+        return tree_leaves(bound_arguments(node))
     return tree_leaves((node.args, dict(sorted(node.kwargs.items()))))
 
 

@@ -9,7 +9,8 @@ import torch
 import transformers
 
 import fxprune
-from fxprune.deploy.class_graph import fit
+from fxprune.calls import bound_arguments
+from fxprune.deploy.class_graph import differences, fit
 from fxprune.errors import DeployError
 from fxprune.traced import Traced
 
@@ -112,3 +113,15 @@ def test_a_single_head_leaves_nothing_to_copy():
     assert found.folded  # the class scales by the square root of its width
     got, want = outputs(own, found.weights, inputs), slim(**inputs)
     torch.testing.assert_close(got, want.logits if hasattr(want, "logits") else want["logits"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_default_that_is_written_down_is_no_difference():
+    """A grouped convolution that has one group left says so; its class leaves that out."""
+    inputs = {"x": torch.randn(2, 8, 13)}
+    slim, own = (fxprune.capture(torch.nn.Conv1d(8, 4, 3).eval(), {"input": inputs["x"]}) for _ in range(2))
+    (node,) = slim.graph.find_nodes(op="call_function", target=torch.ops.aten.conv1d.default)
+    node.args, node.kwargs = tuple(bound_arguments(node).values()), {}
+    assert differences(slim, own) == {}
+    node.update_arg(3, [1, 1])
+    with pytest.raises(DeployError, match="the class calls it with other arguments"):
+        differences(slim, own)
