@@ -65,7 +65,13 @@ class Field:
         return cls(sessions=sessions, facts=facts, paths=paths, examples=examples)
 
     def shapes(self, grid: Sequence[tuple[int, int]]) -> list[tuple[int, int | None]]:
-        """Return the shapes of `grid`, each once; without a length if no model has one."""
+        """Return the shapes of `grid`, each once, without a length if no model has one.
+
+        Where a model takes one batch or one length only, all are timed there.
+        """
+        fixed = [_fixed(session) for session in self.sessions.values()]
+        rows, only = (next((sizes[i] for sizes in fixed if sizes[i]), None) for i in (0, 1))
+        grid = [(rows or batch, only or length) for batch, length in grid]
         if self.examples:
             return cells(self.examples, grid)
         long = any(has_length(session) for session in self.sessions.values())
@@ -118,6 +124,15 @@ class Field:
 def common_examples(found: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the examples with the smallest ids, since vocabularies may differ; empty if there are none."""
     return min(found, key=_largest, default={})
+
+
+def _fixed(session: InferenceSession) -> tuple[int | None, int | None]:
+    """Return the only batch and the only length a file takes; None where they are free."""
+    inputs = session.get_inputs()
+    rows = (value.shape[0] for value in inputs if value.shape)
+    lengths = (value.shape[1] for value in inputs if len(value.shape) == 2 and "int" in value.type)
+    batch, length = (next((size for size in sizes if isinstance(size, int)), None) for sizes in (rows, lengths))
+    return batch, length
 
 
 def _check_common(sessions: Mapping[str, InferenceSession]) -> None:

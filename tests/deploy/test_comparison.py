@@ -145,3 +145,20 @@ def test_an_opset_nobody_knows_and_a_broken_file_are_one_sentence(tmp_path):
         read_session(tmp_path / "broken.onnx")
     with pytest.raises(SourceError, match="there is no ONNX file"):
         read_session(tmp_path / "none.onnx")
+
+
+class RowByRow(Small):
+    """Looks at each row on its own, so that the number of rows is in the graph."""
+
+    def forward(self, input_ids, attention_mask):
+        rows = [row * 2 for row in self.inner(self.embedding(input_ids))]
+        return {"hidden": torch.stack(rows) * attention_mask[..., None]}
+
+
+def test_models_are_timed_at_the_only_batch_that_one_of_them_takes(three, tmp_path):
+    one = {name: value[:1] for name, value in EXAMPLES.items()}
+    fixed = export_onnx(RowByRow(24, 2).eval(), one, tmp_path / "fixed.onnx")
+    both = [three[0], Competitor(name="fixed", path=fixed.path)]
+    field = Field.of(both, 1, "cpu")
+    assert field.shapes([(1, 6), (2, 9), (8, 9)]) == [(1, 6), (1, 9)]
+    assert {(row.batch, row.length) for row in compare(both, QUICK).rows} == {(1, 6), (1, 9)}
