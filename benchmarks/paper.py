@@ -22,10 +22,10 @@ from typing import Any
 import click
 from common import Machine
 from minilm import minilm
-from paper_arms import ARMS, PATH, START, TERMS
+from paper_arms import ARMS
 from paper_cost import rewriting_cost
 from paper_report import report
-from paper_run import Job, Setting, arm_named, kept, kept_scores, score, source_of, train
+from paper_run import Job, Setting, kept, kept_scores, score, source_of, train
 from rich.console import Console
 from texts import wikipedia
 
@@ -38,7 +38,8 @@ HOW = {
     "demo": {"batch_size": 16, "length": 64, "learning_rate": 1e-3},
 }
 TASKS = ("sst2", "qnli", "stsb", "squad", "squad_v2")
-FEW = ("homotopic", "one-shot", "homotopic + repair", "one-shot + repair", "narrow, from random weights", "magnitude")
+FINE_TUNED = ("homotopic", "one-shot", "homotopic + repair", "one-shot + repair", "narrow, from random weights")
+FEW = (*FINE_TUNED, "magnitude")
 QUICK = "demo"  # the teacher with which --short runs every arm
 BRIEF = {"train_rows": 1000, "validation_rows": 400, "epochs": 2, "seeds": 1}
 WHOLE = {"seeds": 3, "epochs": 3}
@@ -107,8 +108,8 @@ def main(
     if short:
         every = {job.place for job in jobs if job.setting.model == QUICK} & small
         jobs = [job for job in jobs if job.place in every or job.arm in FEW]
-    fewer = {job.place for job in jobs if job.place in small and job.arm in FEW}
-    scored = {job.place for job in jobs if tasks and _has_tasks(job.arm) and (not short or job.place in fewer)}
+    fewer = {job.place for job in jobs if job.place in small and job.arm in FINE_TUNED}
+    scored = {job.place for job in jobs if tasks and (not short or job.place in fewer)}
     asked = asked or (TASKS[:3] if short else TASKS)
     fewer_rows = {"train_rows": task_rows, "epochs": 2} if task_rows else {}
     how = {**(BRIEF if short else WHOLE), **fewer_rows, **({"seeds": task_seeds} if task_seeds else {})}
@@ -148,11 +149,6 @@ def _folder(model: str) -> str:
 def _task_settings(task: str, model: str, how: Mapping[str, Any]) -> dict[str, Any]:
     kind = {"length": SPANS[model]} if task.startswith("squad") else {"pooling": "mean"}
     return {**how, **RATE, **kind}
-
-
-def _has_tasks(arm: str) -> bool:
-    """Scores are told apart by what they lead to on held-out text; tasks are for the other questions."""
-    return arm_named(arm).question in (PATH, START, TERMS)
 
 
 def _one(item: Item, tasks: Mapping[str, Any], scored: set[Path], data: Path | None) -> dict[str, Any]:
