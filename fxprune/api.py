@@ -200,9 +200,7 @@ def make_plan(
     A model on the meta device is planned without its weights: of the scores, only ``"random"`` needs none.
 
     Args:
-        model, example_kwargs, importance, loss, free_outputs, loadable: as for `prune`.
-        ratio, target_params, target_flops, target_latency, at, optimise_for, length, allocation, min_keep, round_to:
-            as for `prune`.
+        model, example_kwargs, ...: as for `prune`.
     Raises:
         PlanError: the target is out of reach.
         ScoreError: unknown score, one that needs a loss, or one that needs weights a meta model has not.
