@@ -130,6 +130,7 @@ def _sounds(draw: _Draw, rows: int, length: int) -> dict[str, Tensor]:
 
 
 _MAKERS = {"input_ids": _texts, "pixel_values": _images, "input_features": _spectra, "input_values": _sounds}
+OTHER_THAN_TEXT = _MAKERS.keys() - {"input_ids"}
 
 
 def _special_ids(config: Any, text: Any, tokenizer: Any) -> set[int]:

@@ -182,7 +182,7 @@ def _lengths(example_kwargs: Mapping[str, Any]) -> dict[tuple[str, int], str]:
     """Return (side, size) -> name of the length, one for each size of dimension 1 of a 2-D integer tensor."""
     names: dict[tuple[str, int], str] = {}
     for name, tensor in tensors(example_kwargs):
-        if not _is_text(tensor):
+        if not is_text(tensor):
             continue
         side, size = _side(name), tensor.shape[1]
         first = all(other != side for other, _ in names)
@@ -194,12 +194,12 @@ def _texts(example_kwargs: Mapping[str, Any], side: str) -> dict[int, list[tuple
     """Return what is drawn by columns on one side of the model, by length."""
     found: dict[int, list[tuple[str, Tensor]]] = {}
     for name, tensor in tensors(example_kwargs):
-        if _is_text(tensor) and _side(name) == side and not is_mask(name, tensor):
+        if is_text(tensor) and _side(name) == side and not is_mask(name, tensor):
             found.setdefault(tensor.shape[1], []).append((name, tensor))
     return found
 
 
-def _is_text(tensor: Tensor) -> bool:
+def is_text(tensor: Tensor) -> bool:
     """Tell whether a tensor is 2-D and of integers."""
     return tensor.ndim == 2 and not tensor.is_floating_point() and tensor.dtype != torch.bool
 

@@ -27,6 +27,7 @@ from fxprune.shapes import (
     dynamic_shapes,
     frees_batch,
     frees_length,
+    is_text,
     refined,
     relaxed,
     resized,
@@ -81,7 +82,7 @@ def _copied(example_kwargs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_one_position(tensor: Tensor) -> bool:
-    return tensor.ndim == 2 and tensor.shape[1] == 1 and not (tensor.is_floating_point() or tensor.dtype == torch.bool)
+    return is_text(tensor) and tensor.shape[1] == 1
 
 
 def runnable(traced: GraphModule, example_kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from fxprune.deploy.ort import feeds, open_session, plain_line
 from fxprune.deploy.providers import CPU, find_provider
 from fxprune.deploy.resting import rest
 from fxprune.errors import DeployError
+from fxprune.redrawing import is_mask
 from fxprune.shapes import LENGTH, dynamic_shapes, resized
 
 if TYPE_CHECKING:
@@ -143,11 +144,10 @@ def cells(example_kwargs: Mapping[str, Any], grid: Sequence[tuple[int, int]]) ->
 def full_inputs(example_kwargs: Mapping[str, Any], batch: int, length: int | None) -> dict[str, Any]:
     """Return inputs of this shape whose masks hide nothing: every position counts."""
     kwargs = resized(example_kwargs, batch, length or 1)
-    return {name: torch.ones_like(value) if _is_mask(name, value) else value for name, value in kwargs.items()}
-
-
-def _is_mask(name: str, value: object) -> bool:
-    return "mask" in name and isinstance(value, torch.Tensor) and value.ndim == 2
+    return {
+        name: torch.ones_like(value) if isinstance(value, torch.Tensor) and is_mask(name, value) else value
+        for name, value in kwargs.items()
+    }
 
 
 def _warm_up(sessions: Mapping[str, InferenceSession], inputs: Mapping[str, Feeds], warmup: int, shape: Shape) -> None:

@@ -22,7 +22,7 @@ from fxprune.deploy.onnx import OnnxExport, write_onnx
 from fxprune.deploy.ort import open_session, run
 from fxprune.deploy.parity import worst_error
 from fxprune.deploy.rungs import LADDER, STEPS
-from fxprune.examples import example_inputs
+from fxprune.examples import OTHER_THAN_TEXT, example_inputs
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 
 _PAST = "past_key_values"
-_OTHER = ("pixel_values", "input_features", "input_values")
 _PROVED = 24  # length of the longest text of the proof, where no window asks for more
 _WIDEST = 256  # windows beyond it are not filled in the proof
 
@@ -162,7 +161,7 @@ class _Writer:
 
 def _tokens(model: Any) -> Tensor:
     given = example_inputs(model)
-    other = next((name for name in given if name in _OTHER), None)
+    other = next((name for name in given if name in OTHER_THAN_TEXT), None)
     if other is not None:
         raise NoCacheError(
             "a loop with a cache is written for models that read tokens alone",
